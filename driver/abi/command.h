@@ -2,12 +2,12 @@
  *
  * On the attach socket (SOCK_SEQPACKET) one message is one command or one response:
  * vrdma_command_header, then the request body, or vrdma_response_header, then the response body.
- * File descriptors travel as SCM_RIGHTS with the command that names them. One command is in flight per
- * context; the first must be OPEN. The device answers every well-formed message; it closes the
+ * File descriptors travel as SCM_RIGHTS with the command that names them. One command is in flight
+ * per context; the first must be OPEN. The device answers every well-formed message; it closes the
  * connection on one whose header is malformed. Reserved fields must be zero.
  *
- * Handles are per context and chosen by the device. `cookie` values are opaque to the device and come
- * back in events.
+ * Handles are per context and chosen by the device. `cookie` values are opaque to the device and
+ * come back in events.
  */
 #pragma once
 
@@ -53,12 +53,14 @@ struct vrdma_response_header {
     uint16_t status; /* enum vrdma_status; not OK: no body but `reason` */
     uint32_t length;
     uint64_t tag;
-    char reason[112]; /* NUL-terminated sentence when status is not OK: what was wrong, what was expected */
+    char reason[112]; /* NUL-terminated sentence when status is not OK: what was wrong, what was
+                         expected */
 };
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_response_header) == 128, "size");
 
 /* ---- OPEN. fds: [0] doorbell memory (sealed against shrinking), [1] kick eventfd.
- *      Response fds: [0] event socket (SOCK_SEQPACKET, vrdma_event messages; hang-up = device gone). */
+ *      Response fds: [0] event socket (SOCK_SEQPACKET, vrdma_event messages; hang-up = device
+ * gone). */
 struct vrdma_cmd_open {
     uint32_t abi_major;
     uint32_t abi_minor;
@@ -66,7 +68,7 @@ struct vrdma_cmd_open {
     uint64_t doorbell_offset; /* of struct vrdma_doorbell in fd 0, page aligned */
     uint32_t process_id;      /* as the tenant sees it, for tools */
     uint32_t reserved;
-    char program[32];         /* NUL-terminated, for tools */
+    char program[32]; /* NUL-terminated, for tools */
 };
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_cmd_open) == 64, "size");
 
@@ -94,7 +96,7 @@ struct vrdma_gid_entry {
 struct vrdma_rsp_open {
     uint32_t abi_major;
     uint32_t abi_minor;
-    uint64_t features; /* negotiated */
+    uint64_t features;  /* negotiated */
     uint64_t node_guid; /* host byte order */
     struct vrdma_device_limits limits;
     struct vrdma_gid_entry gid[VRDMA_GID_TABLE_LENGTH];
@@ -128,7 +130,8 @@ enum vrdma_region_kind {
 };
 enum {
     VRDMA_REGION_WRITABLE = 1 << 0,
-    VRDMA_REGION_ADOPTED = 1 << 1, /* for tools: private memory that the driver turned into shared memory */
+    VRDMA_REGION_ADOPTED =
+        1 << 1, /* for tools: private memory that the driver turned into shared memory */
 };
 struct vrdma_cmd_add_region {
     uint32_t kind;
@@ -140,11 +143,11 @@ struct vrdma_cmd_add_region {
 
 /* ---- REG_MR: struct, then range_count ranges that cover [iova, iova + length) in order. */
 enum { /* enum ibv_access_flags */
-    VRDMA_ACCESS_LOCAL_WRITE = 1 << 0,
-    VRDMA_ACCESS_REMOTE_WRITE = 1 << 1,
-    VRDMA_ACCESS_REMOTE_READ = 1 << 2,
-    VRDMA_ACCESS_REMOTE_ATOMIC = 1 << 3,
-    VRDMA_ACCESS_MASK = 0xf,
+       VRDMA_ACCESS_LOCAL_WRITE = 1 << 0,
+       VRDMA_ACCESS_REMOTE_WRITE = 1 << 1,
+       VRDMA_ACCESS_REMOTE_READ = 1 << 2,
+       VRDMA_ACCESS_REMOTE_ATOMIC = 1 << 3,
+       VRDMA_ACCESS_MASK = 0xf,
 };
 struct vrdma_mr_range {
     uint32_t region; /* handle */
@@ -185,7 +188,8 @@ struct vrdma_cmd_create_cq {
     uint32_t reserved;
 };
 /* response: vrdma_handle */
-struct vrdma_cmd_resize_cq { /* the driver does not poll while this runs; unread entries are moved, indices go on */
+struct vrdma_cmd_resize_cq { /* the driver does not poll while this runs; unread entries are moved,
+                                indices go on */
     uint32_t handle;
     uint32_t entries;
     struct vrdma_queue_memory memory;
@@ -212,14 +216,14 @@ struct vrdma_rsp_query_srq {
 
 /* ---- QP */
 enum vrdma_qp_type { VRDMA_QPT_RC = 2, VRDMA_QPT_UC = 3, VRDMA_QPT_UD = 4 }; /* enum ibv_qp_type */
-enum vrdma_qp_state { /* enum ibv_qp_state */
-    VRDMA_QPS_RESET = 0,
-    VRDMA_QPS_INIT = 1,
-    VRDMA_QPS_RTR = 2,
-    VRDMA_QPS_RTS = 3,
-    VRDMA_QPS_SQD = 4,
-    VRDMA_QPS_SQE = 5,
-    VRDMA_QPS_ERR = 6,
+enum vrdma_qp_state {                                                        /* enum ibv_qp_state */
+                      VRDMA_QPS_RESET = 0,
+                      VRDMA_QPS_INIT = 1,
+                      VRDMA_QPS_RTR = 2,
+                      VRDMA_QPS_RTS = 3,
+                      VRDMA_QPS_SQD = 4,
+                      VRDMA_QPS_SQE = 5,
+                      VRDMA_QPS_ERR = 6,
 };
 enum { VRDMA_QP_SIGNAL_ALL = 1 << 0 };
 struct vrdma_cmd_create_qp {
@@ -240,7 +244,7 @@ struct vrdma_cmd_create_qp {
 };
 struct vrdma_rsp_create_qp {
     uint32_t handle;
-    uint32_t qpn; /* 24 bits */
+    uint32_t qpn;      /* 24 bits */
     uint32_t doorbell; /* index of its bit */
     uint32_t reserved;
 };
@@ -292,18 +296,18 @@ struct vrdma_rsp_query_qp { /* also the response of MODIFY_QP */
 
 /* ---- events on the event socket */
 enum vrdma_event_type { /* enum ibv_event_type */
-    VRDMA_EVENT_CQ_ERR = 0,
-    VRDMA_EVENT_QP_FATAL = 1,
-    VRDMA_EVENT_QP_REQ_ERR = 2,
-    VRDMA_EVENT_QP_ACCESS_ERR = 3,
-    VRDMA_EVENT_COMM_EST = 4,
-    VRDMA_EVENT_SQ_DRAINED = 5,
-    VRDMA_EVENT_DEVICE_FATAL = 8,
-    VRDMA_EVENT_PORT_ACTIVE = 9,
-    VRDMA_EVENT_PORT_ERR = 10,
-    VRDMA_EVENT_SRQ_ERR = 14,
-    VRDMA_EVENT_SRQ_LIMIT_REACHED = 15,
-    VRDMA_EVENT_QP_LAST_WQE_REACHED = 16,
+                        VRDMA_EVENT_CQ_ERR = 0,
+                        VRDMA_EVENT_QP_FATAL = 1,
+                        VRDMA_EVENT_QP_REQ_ERR = 2,
+                        VRDMA_EVENT_QP_ACCESS_ERR = 3,
+                        VRDMA_EVENT_COMM_EST = 4,
+                        VRDMA_EVENT_SQ_DRAINED = 5,
+                        VRDMA_EVENT_DEVICE_FATAL = 8,
+                        VRDMA_EVENT_PORT_ACTIVE = 9,
+                        VRDMA_EVENT_PORT_ERR = 10,
+                        VRDMA_EVENT_SRQ_ERR = 14,
+                        VRDMA_EVENT_SRQ_LIMIT_REACHED = 15,
+                        VRDMA_EVENT_QP_LAST_WQE_REACHED = 16,
 };
 struct vrdma_event {
     uint32_t type;

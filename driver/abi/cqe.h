@@ -1,5 +1,5 @@
-/* Completion-queue entries, written by the device only. An entry with index i (free-running) is valid
- * once sequence == i + 1: the device writes that field last, with release.
+/* Completion-queue entries, written by the device only. An entry with index i (free-running) is
+ * valid once sequence == i + 1: the device writes that field last, with release.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* The doorbell pages: how a tenant tells the device that a queue pair has work.
  *
- * One per context, in memory that the tenant shares at OPEN, and never shared between contexts, so a
- * hostile tenant can only set its own bits. A two-level bitmap: bit q % 64 of leaf[q / 64] says
+ * One per context, in memory that the tenant shares at OPEN, and never shared between contexts, so
+ * a hostile tenant can only set its own bits. A two-level bitmap: bit q % 64 of leaf[q / 64] says
  * that queue pair q (its doorbell index, given by CREATE_QP) has new work; bit w % 64 of
  * summary[w / 64] says that leaf[w] is not empty. Setting a bit twice is harmless, nothing can
  * overflow.
@@ -25,7 +25,8 @@ enum {
 };
 
 struct vrdma_doorbell {
-    /* Written by both: the device arms it (1), the tenant takes it (0) and writes the kick eventfd. */
+    /* Written by both: the device arms it (1), the tenant takes it (0) and writes the kick eventfd.
+     */
     uint32_t need_kick;
     uint32_t reserved0[15];
     uint64_t summary[VRDMA_DOORBELL_SUMMARY_WORDS];

@@ -1,12 +1,13 @@
 /* Queue memory: what stands where in the memory a tenant gives to a queue.
  *
  * A queue pair, a completion queue and a shared receive queue each take one contiguous block of a
- * region, aligned to 64 bytes: a header, then the ring or rings. All indices are free-running 32-bit
- * counters of entries; the slot is index & (entries - 1). Fields of one cache line have one writer.
+ * region, aligned to 64 bytes: a header, then the ring or rings. All indices are free-running
+ * 32-bit counters of entries; the slot is index & (entries - 1). Fields of one cache line have one
+ * writer.
  *
- *   queue pair:   vrdma_qp_header | send ring (sq_entries * sq_stride) | receive ring (rq_entries * rq_stride)
- *   CQ:           vrdma_cq_header | ring (entries * sizeof(vrdma_cqe))
- *   SRQ:          vrdma_srq_header | ring (entries * stride)
+ *   queue pair:   vrdma_qp_header | send ring (sq_entries * sq_stride) | receive ring (rq_entries *
+ * rq_stride) CQ:           vrdma_cq_header | ring (entries * sizeof(vrdma_cqe)) SRQ:
+ * vrdma_srq_header | ring (entries * stride)
  */
 #pragma once
 

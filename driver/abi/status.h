@@ -25,15 +25,24 @@ enum vrdma_status {
 
 static inline int vrdma_status_errno(uint32_t status) {
     switch (status) {
-        case VRDMA_STATUS_OK: return 0;
-        case VRDMA_STATUS_NOT_FOUND: return EINVAL;
-        case VRDMA_STATUS_BUSY: return EBUSY;
-        case VRDMA_STATUS_NO_RESOURCE: return ENOMEM;
-        case VRDMA_STATUS_NO_ACCESS: return EFAULT;
-        case VRDMA_STATUS_UNSUPPORTED: return EOPNOTSUPP;
-        case VRDMA_STATUS_VERSION: return EPROTO;
-        case VRDMA_STATUS_FATAL: return EIO;
-        default: return EINVAL;
+        case VRDMA_STATUS_OK:
+            return 0;
+        case VRDMA_STATUS_NOT_FOUND:
+            return EINVAL;
+        case VRDMA_STATUS_BUSY:
+            return EBUSY;
+        case VRDMA_STATUS_NO_RESOURCE:
+            return ENOMEM;
+        case VRDMA_STATUS_NO_ACCESS:
+            return EFAULT;
+        case VRDMA_STATUS_UNSUPPORTED:
+            return EOPNOTSUPP;
+        case VRDMA_STATUS_VERSION:
+            return EPROTO;
+        case VRDMA_STATUS_FATAL:
+            return EIO;
+        default:
+            return EINVAL;
     }
 }
 
@@ -41,35 +50,35 @@ static inline int vrdma_status_errno(uint32_t status) {
 enum vrdma_reason {
     VRDMA_REASON_NONE = 0,
     /* found by the requester in the entry itself */
-    VRDMA_REASON_WQE_OPCODE = 1,        /* opcode unknown or not allowed on this queue pair type */
-    VRDMA_REASON_WQE_FLAGS = 2,         /* unknown flag or reserved field not zero */
-    VRDMA_REASON_WQE_SGE_COUNT = 3,     /* more SGEs than the queue pair has */
-    VRDMA_REASON_WQE_INLINE = 4,        /* inline longer than the queue pair allows, or not allowed */
-    VRDMA_REASON_WQE_LENGTH = 5,        /* message longer than the port or the type allows */
-    VRDMA_REASON_WQE_ATOMIC_SGE = 6,    /* atomics need one SGE of 8 bytes */
-    VRDMA_REASON_SQ_INDEX = 7,          /* producer index beyond the ring */
+    VRDMA_REASON_WQE_OPCODE = 1,     /* opcode unknown or not allowed on this queue pair type */
+    VRDMA_REASON_WQE_FLAGS = 2,      /* unknown flag or reserved field not zero */
+    VRDMA_REASON_WQE_SGE_COUNT = 3,  /* more SGEs than the queue pair has */
+    VRDMA_REASON_WQE_INLINE = 4,     /* inline longer than the queue pair allows, or not allowed */
+    VRDMA_REASON_WQE_LENGTH = 5,     /* message longer than the port or the type allows */
+    VRDMA_REASON_WQE_ATOMIC_SGE = 6, /* atomics need one SGE of 8 bytes */
+    VRDMA_REASON_SQ_INDEX = 7,       /* producer index beyond the ring */
     VRDMA_REASON_RQ_INDEX = 8,
-    VRDMA_REASON_RD_ATOMIC = 9,         /* READ or atomic with max_rd_atomic 0 */
+    VRDMA_REASON_RD_ATOMIC = 9, /* READ or atomic with max_rd_atomic 0 */
     /* local memory */
     VRDMA_REASON_LKEY_UNKNOWN = 16,
     VRDMA_REASON_LKEY_PD = 17,
     VRDMA_REASON_LKEY_RANGE = 18,
     VRDMA_REASON_LKEY_ACCESS = 19,
-    VRDMA_REASON_LOCAL_MEMORY = 20,     /* the memory behind the MR is gone */
-    VRDMA_REASON_RECV_LKEY = 21,        /* a receive entry's memory was refused */
-    VRDMA_REASON_RECV_LENGTH = 22,      /* message longer than the receive entry */
+    VRDMA_REASON_LOCAL_MEMORY = 20, /* the memory behind the MR is gone */
+    VRDMA_REASON_RECV_LKEY = 21,    /* a receive entry's memory was refused */
+    VRDMA_REASON_RECV_LENGTH = 22,  /* message longer than the receive entry */
     VRDMA_REASON_RECV_SGE_COUNT = 23,
     /* found by the responder */
     VRDMA_REASON_RKEY_UNKNOWN = 32,
     VRDMA_REASON_RKEY_PD = 33,
     VRDMA_REASON_RKEY_RANGE = 34,
     VRDMA_REASON_RKEY_ACCESS = 35,
-    VRDMA_REASON_QP_ACCESS = 36,        /* the responder queue pair does not enable the operation */
+    VRDMA_REASON_QP_ACCESS = 36, /* the responder queue pair does not enable the operation */
     VRDMA_REASON_ATOMIC_ALIGNMENT = 37,
     VRDMA_REASON_REMOTE_MEMORY = 38,
-    VRDMA_REASON_REMOTE_OPCODE = 39,    /* operation not valid on the responder's type */
+    VRDMA_REASON_REMOTE_OPCODE = 39,      /* operation not valid on the responder's type */
     VRDMA_REASON_REMOTE_RECV_LENGTH = 40, /* the responder's receive entry is too short */
-    VRDMA_REASON_REMOTE_RECV = 41,      /* the responder's receive entry could not be used */
+    VRDMA_REASON_REMOTE_RECV = 41,        /* the responder's receive entry could not be used */
     /* the way there */
     VRDMA_REASON_PEER_UNREACHABLE = 48, /* no such address in this network */
     VRDMA_REASON_PEER_SILENT = 49,      /* address known, no queue pair that answers */

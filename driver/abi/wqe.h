@@ -1,5 +1,5 @@
-/* Work-queue entries. The device copies an entry once, then validates the copy; reserved fields must
- * be zero. Immediate data is carried opaquely in the byte order the program gave it.
+/* Work-queue entries. The device copies an entry once, then validates the copy; reserved fields
+ * must be zero. Immediate data is carried opaquely in the byte order the program gave it.
  */
 #pragma once
 
