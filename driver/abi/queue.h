@@ -52,7 +52,10 @@ struct vrdma_cq_header {
     /* Device: 1 once the queue has overflowed and is dead. */
     uint32_t in_error;
     uint32_t producer; /* device: completions written, for tools */
-    uint32_t reserved2[14];
+    /* Device: completion events sent (accepted by the channel's socket), final before DESTROY_CQ is
+     * answered: a driver waits until the program has acknowledged that many. */
+    uint32_t events;
+    uint32_t reserved2[13];
 };
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_cq_header) == 192, "three cache lines");
 
