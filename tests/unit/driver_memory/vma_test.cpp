@@ -1,0 +1,1 @@
+#include "tests/unit/driver_memory/support.h"
