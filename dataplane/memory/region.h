@@ -14,9 +14,9 @@ struct RegionMapping {
     std::byte* base = nullptr;     // MAPPED: where it stands here
     int process_file = -1;         // PROCESS: the tenant's /proc/self/mem
     uint64_t process_address = 0;  // PROCESS: tenant address of the region's first byte
-    // Set when the memory behind the mapping turned out to be gone (a truncated file): what was
-    // read since is zeros, what was written is lost.
-    std::atomic<bool> broken{false};
+    // MAPPED: becomes true when the memory behind the mapping turned out to be gone (a truncated
+    // file): what was read since is zeros, what was written is lost.
+    const std::atomic<bool>* broken = nullptr;
 };
 
 // The part of a region that outlives a restart.

@@ -19,7 +19,8 @@ constexpr size_t kBounceBytes = size_t{64} << 10;
 constexpr size_t kLine = 64;
 
 bool broken(const MemorySpan& span) {
-    return span.mapping->broken.load(std::memory_order_relaxed);
+    const std::atomic<bool>* flag = span.mapping->broken;
+    return flag != nullptr && flag->load(std::memory_order_relaxed);
 }
 
 void copy_mapped(std::byte* to, const std::byte* from, size_t length, bool streaming) {

@@ -141,7 +141,8 @@ struct vrdma_cmd_add_region {
 };
 /* response: vrdma_handle */
 
-/* ---- REG_MR: struct, then range_count ranges that cover [iova, iova + length) in order. */
+/* ---- REG_MR: struct, then range_count ranges that cover [iova, iova + length) in order. Every
+ * range but the first and the last is at least one page long. */
 enum { /* enum ibv_access_flags */
        VRDMA_ACCESS_LOCAL_WRITE = 1 << 0,
        VRDMA_ACCESS_REMOTE_WRITE = 1 << 1,
@@ -259,6 +260,29 @@ struct vrdma_address {
     uint8_t sl;
 };
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_address) == 24, "size");
+
+/* Which attributes a MODIFY_QP carries: enum ibv_qp_attr_mask. */
+enum {
+    VRDMA_QP_STATE = 1 << 0,
+    VRDMA_QP_CUR_STATE = 1 << 1,
+    VRDMA_QP_EN_SQD_ASYNC_NOTIFY = 1 << 2,
+    VRDMA_QP_ACCESS_FLAGS = 1 << 3,
+    VRDMA_QP_PKEY_INDEX = 1 << 4,
+    VRDMA_QP_PORT = 1 << 5,
+    VRDMA_QP_QKEY = 1 << 6,
+    VRDMA_QP_AV = 1 << 7,
+    VRDMA_QP_PATH_MTU = 1 << 8,
+    VRDMA_QP_TIMEOUT = 1 << 9,
+    VRDMA_QP_RETRY_CNT = 1 << 10,
+    VRDMA_QP_RNR_RETRY = 1 << 11,
+    VRDMA_QP_RQ_PSN = 1 << 12,
+    VRDMA_QP_MAX_QP_RD_ATOMIC = 1 << 13,
+    VRDMA_QP_MIN_RNR_TIMER = 1 << 15,
+    VRDMA_QP_SQ_PSN = 1 << 16,
+    VRDMA_QP_MAX_DEST_RD_ATOMIC = 1 << 17,
+    VRDMA_QP_PATH_MIG_STATE = 1 << 18,
+    VRDMA_QP_DEST_QPN = 1 << 20,
+};
 
 /* The attributes of MODIFY_QP and QUERY_QP; `mask` holds enum ibv_qp_attr_mask bits. */
 struct vrdma_qp_attributes {

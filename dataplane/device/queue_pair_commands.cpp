@@ -1,0 +1,314 @@
+// Queue pairs: creation, the state machine (IBA 10.3.1), attributes. Which attributes a transition
+// needs or allows is the driver's check, as on hardware; here every value is checked, and that the
+// transition exists, because the state decides what the data path does.
+#include <bit>
+
+#include "dataplane/device/commands.h"
+
+namespace vrdma {
+namespace {
+
+bool transition_exists(uint8_t type, uint32_t from, uint32_t to) {
+    switch (to) {
+        case VRDMA_QPS_RESET:
+        case VRDMA_QPS_ERR:
+            return true;
+        case VRDMA_QPS_INIT:
+            return from == VRDMA_QPS_RESET || from == VRDMA_QPS_INIT;
+        case VRDMA_QPS_RTR:
+            return from == VRDMA_QPS_INIT;
+        case VRDMA_QPS_RTS:
+            return from == VRDMA_QPS_RTR || from == VRDMA_QPS_RTS || from == VRDMA_QPS_SQD ||
+                   (from == VRDMA_QPS_SQE && type != VRDMA_QPT_RC);
+        case VRDMA_QPS_SQD:
+            return from == VRDMA_QPS_RTS || from == VRDMA_QPS_SQD;
+        default:
+            return false;
+    }
+}
+
+bool ring_ok(uint32_t entries) {
+    return entries == 0 || (std::has_single_bit(entries) && entries <= VRDMA_MAX_QUEUE_ENTRIES);
+}
+
+}  // namespace
+
+Commands::Result Commands::create_qp(const CommandCall& call) {
+    const auto request = read_body<vrdma_cmd_create_qp>(call.body);
+    if (!request) {
+        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    if (request->type != VRDMA_QPT_RC && request->type != VRDMA_QPT_UC &&
+        request->type != VRDMA_QPT_UD) {
+        return refuse(VRDMA_STATUS_UNSUPPORTED, "queue pair type must be RC, UC or UD");
+    }
+    if ((request->flags & ~static_cast<uint32_t>(VRDMA_QP_SIGNAL_ALL)) != 0 ||
+        request->reserved != 0) {
+        return refuse(VRDMA_STATUS_INVALID, "unknown queue pair flag");
+    }
+    if (!ring_ok(request->sq_entries) || !ring_ok(request->rq_entries)) {
+        return refuse(VRDMA_STATUS_INVALID,
+                      "queue entries must be a power of two within the limit");
+    }
+    if (request->max_send_sge > VRDMA_MAX_SGE || request->max_recv_sge > VRDMA_MAX_SGE ||
+        request->max_inline > VRDMA_MAX_INLINE) {
+        return refuse(VRDMA_STATUS_INVALID, "more SGEs or inline bytes than the device has");
+    }
+    Pd* pd = find(state_.pds, request->pd, call);
+    Cq* send_cq = find(state_.cqs, request->send_cq, call);
+    Cq* recv_cq = find(state_.cqs, request->recv_cq, call);
+    if (pd == nullptr || send_cq == nullptr || recv_cq == nullptr) {
+        return refuse(VRDMA_STATUS_NOT_FOUND, "no such protection domain or completion queue");
+    }
+    Srq* srq = nullptr;
+    if (request->srq != VRDMA_NO_HANDLE) {
+        srq = find(state_.srqs, request->srq, call);
+        if (srq == nullptr) {
+            return refuse(VRDMA_STATUS_NOT_FOUND, "no such shared receive queue");
+        }
+        if (request->rq_entries != 0) {
+            return refuse(VRDMA_STATUS_INVALID, "a shared receive queue and a receive queue");
+        }
+    }
+    const uint32_t send_stride = vrdma_send_stride(request->type == VRDMA_QPT_UD ? 1 : 0,
+                                                   request->max_send_sge, request->max_inline);
+    const uint32_t receive_stride = vrdma_recv_stride(request->max_recv_sge);
+    const uint64_t send_bytes = uint64_t{request->sq_entries} * send_stride;
+    const uint64_t bytes =
+        sizeof(vrdma_qp_header) + send_bytes + uint64_t{request->rq_entries} * receive_stride;
+    const auto memory = queue_memory(call, request->memory, bytes);
+    if (!memory) {
+        return tl::unexpected(memory.error());
+    }
+    Context& context = state_.contexts[call.context];
+    uint32_t* doorbells = state_.doorbell_slots_of(call.context);
+    uint32_t doorbell = context.doorbell_hint;
+    while (doorbell < VRDMA_MAX_QPS_PER_CONTEXT && doorbells[doorbell] != 0) {
+        ++doorbell;
+    }
+    if (doorbell == VRDMA_MAX_QPS_PER_CONTEXT) {
+        return refuse(VRDMA_STATUS_NO_RESOURCE, "the context has all its queue pairs");
+    }
+    const std::optional<uint32_t> slot = state_.qps.allocate();
+    if (!slot) {
+        return refuse(VRDMA_STATUS_NO_RESOURCE, "no queue pair is left on this host");
+    }
+    Qp& qp = state_.qps[*slot];
+    uint32_t generation = qp.generation;
+    const bool queued = qp.queued;  // a stale run queue entry of the last owner
+    qp = Qp{};
+    qp.queued = queued;
+    qp.qpn = state_.make_qpn(*slot, generation);
+    qp.generation = generation;
+    qp.type = static_cast<uint8_t>(request->type);
+    qp.signal_all = (request->flags & VRDMA_QP_SIGNAL_ALL) != 0;
+    qp.context = call.context;
+    qp.vnic = context.vnic;
+    qp.pd = request->pd;
+    qp.send_cq = request->send_cq;
+    qp.recv_cq = request->recv_cq;
+    qp.srq = srq == nullptr ? kNone : request->srq;
+    qp.sq_entries = request->sq_entries;
+    qp.sq_stride = send_stride;
+    qp.rq_entries = request->rq_entries;
+    qp.rq_stride = receive_stride;
+    qp.max_send_sge = request->max_send_sge;
+    qp.max_recv_sge = request->max_recv_sge;
+    qp.max_inline = request->max_inline;
+    qp.region = request->memory.region;
+    qp.cookie = request->cookie;
+    qp.doorbell = doorbell;
+    doorbells[doorbell] = *slot + 1;
+    context.doorbell_hint = doorbell + 1;
+    context.doorbells = std::max(context.doorbells, doorbell + 1);
+    state_.qp_runtime[*slot] =
+        QpRuntime{reinterpret_cast<vrdma_qp_header*>(*memory), *memory + sizeof(vrdma_qp_header),
+                  *memory + sizeof(vrdma_qp_header) + send_bytes};
+    queue_pairs_.reset(*slot);
+    ++state_.regions[qp.region].users;
+    ++pd->users;
+    ++send_cq->users;
+    ++recv_cq->users;
+    if (srq != nullptr) {
+        ++srq->users;
+    }
+    ++context.objects;
+    return write_response(call, vrdma_rsp_create_qp{*slot, qp.qpn, doorbell, 0});
+}
+
+void Commands::free_qp(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    Context& context = state_.contexts[qp.context];
+    state_.deadlines.clear(slot);
+    state_.doorbell_slots_of(qp.context)[qp.doorbell] = 0;
+    context.doorbell_hint = std::min(context.doorbell_hint, qp.doorbell);
+    --state_.regions[qp.region].users;
+    --state_.pds[qp.pd].users;
+    --state_.cqs[qp.send_cq].users;
+    --state_.cqs[qp.recv_cq].users;
+    if (qp.srq != kNone) {
+        --state_.srqs[qp.srq].users;
+    }
+    --context.objects;
+    qp.qpn = 0;
+    qp.state = VRDMA_QPS_RESET;
+    qp.phase = SendPhase::Idle;
+    state_.qp_runtime[slot] = QpRuntime{};
+    state_.qps.release(slot);
+}
+
+Commands::Result Commands::destroy_qp(const CommandCall& call) {
+    const auto request = read_body<vrdma_handle>(call.body);
+    if (!request) {
+        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    const Qp* qp = find(state_.qps, request->handle, call);
+    if (qp == nullptr) {
+        return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
+    }
+    if (qp->phase == SendPhase::InFlight) {
+        return defer();
+    }
+    free_qp(request->handle);
+    return size_t{0};
+}
+
+std::optional<Refusal> Commands::check_attributes(const Qp& qp,
+                                                  const vrdma_cmd_modify_qp& request) const {
+    const vrdma_qp_attributes& a = request.attributes;
+    const auto has = [&](int bit) { return (request.mask & static_cast<uint32_t>(bit)) != 0; };
+    const auto invalid = [](const char* text) {
+        return Refusal{VRDMA_STATUS_INVALID, text, false};
+    };
+    if (has(VRDMA_QP_CUR_STATE) && a.current_state != qp.state) {
+        return Refusal{VRDMA_STATUS_STATE, "the queue pair is not in the state named as current",
+                       false};
+    }
+    if (has(VRDMA_QP_STATE) && !transition_exists(qp.type, qp.state, a.state)) {
+        return Refusal{VRDMA_STATUS_STATE, "no such state transition (IBA 10.3.1)", false};
+    }
+    if (has(VRDMA_QP_PORT) && a.port != 1) {
+        return invalid("the device has one port, number 1");
+    }
+    if (has(VRDMA_QP_PKEY_INDEX) && a.pkey_index != 0) {
+        return invalid("the P_Key table has one entry, index 0");
+    }
+    if (has(VRDMA_QP_ACCESS_FLAGS) && (a.access & ~static_cast<uint32_t>(VRDMA_ACCESS_MASK)) != 0) {
+        return invalid("unknown access flag");
+    }
+    if (has(VRDMA_QP_PATH_MTU) && (a.path_mtu < 1 || a.path_mtu > 5)) {
+        return invalid("path MTU must be 256 to 4096");
+    }
+    if (has(VRDMA_QP_DEST_QPN) && (a.dest_qpn >> 24) != 0) {
+        return invalid("a QPN has 24 bits");
+    }
+    if ((has(VRDMA_QP_MAX_QP_RD_ATOMIC) && a.max_rd_atomic > VRDMA_MAX_RD_ATOMIC) ||
+        (has(VRDMA_QP_MAX_DEST_RD_ATOMIC) && a.max_dest_rd_atomic > VRDMA_MAX_RD_ATOMIC)) {
+        return invalid("more READs and atomics in flight than the device has");
+    }
+    if ((has(VRDMA_QP_MIN_RNR_TIMER) && a.min_rnr_timer > 31) ||
+        (has(VRDMA_QP_TIMEOUT) && a.timeout > 31)) {
+        return invalid("a timer code has 5 bits");
+    }
+    if ((has(VRDMA_QP_RETRY_CNT) && a.retry_count > 7) ||
+        (has(VRDMA_QP_RNR_RETRY) && a.rnr_retry > 7)) {
+        return invalid("a retry count has 3 bits");
+    }
+    if (has(VRDMA_QP_AV)) {
+        static constexpr vrdma_gid_entry kEmpty{};
+        if (a.address.sgid_index >= VRDMA_GID_TABLE_LENGTH ||
+            std::memcmp(&state_.vnics[qp.vnic].gids[a.address.sgid_index], &kEmpty,
+                        sizeof kEmpty) == 0) {
+            return invalid("sgid_index names no GID of this port");
+        }
+    }
+    return std::nullopt;
+}
+
+void Commands::apply_attributes(Qp& qp, const vrdma_cmd_modify_qp& request) {
+    const vrdma_qp_attributes& a = request.attributes;
+    vrdma_qp_attributes& to = qp.attributes;
+    const auto take = [&](int bit, auto& target, const auto& value) {
+        if ((request.mask & static_cast<uint32_t>(bit)) != 0) {
+            target = value;
+        }
+    };
+    take(VRDMA_QP_ACCESS_FLAGS, to.access, a.access);
+    take(VRDMA_QP_PKEY_INDEX, to.pkey_index, a.pkey_index);
+    take(VRDMA_QP_PORT, to.port, a.port);
+    take(VRDMA_QP_QKEY, to.qkey, a.qkey);
+    take(VRDMA_QP_AV, to.address, a.address);
+    take(VRDMA_QP_PATH_MTU, to.path_mtu, a.path_mtu);
+    take(VRDMA_QP_TIMEOUT, to.timeout, a.timeout);
+    take(VRDMA_QP_RETRY_CNT, to.retry_count, a.retry_count);
+    take(VRDMA_QP_RNR_RETRY, to.rnr_retry, a.rnr_retry);
+    take(VRDMA_QP_RQ_PSN, to.rq_psn, a.rq_psn & 0xffffff);
+    take(VRDMA_QP_SQ_PSN, to.sq_psn, a.sq_psn & 0xffffff);
+    take(VRDMA_QP_MAX_QP_RD_ATOMIC, to.max_rd_atomic, a.max_rd_atomic);
+    take(VRDMA_QP_MAX_DEST_RD_ATOMIC, to.max_dest_rd_atomic, a.max_dest_rd_atomic);
+    take(VRDMA_QP_MIN_RNR_TIMER, to.min_rnr_timer, a.min_rnr_timer);
+    take(VRDMA_QP_DEST_QPN, to.dest_qpn, a.dest_qpn);
+    take(VRDMA_QP_PATH_MIG_STATE, to.path_mig_state, a.path_mig_state);
+    take(VRDMA_QP_EN_SQD_ASYNC_NOTIFY, to.sq_drained_notify, a.sq_drained_notify);
+    qp.vnic_epoch = 0;  // the destination may be another one
+}
+
+Commands::Result Commands::modify_qp(const CommandCall& call) {
+    const auto request = read_body<vrdma_cmd_modify_qp>(call.body);
+    if (!request) {
+        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    Qp* qp = find(state_.qps, request->handle, call);
+    if (qp == nullptr) {
+        return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
+    }
+    if (const std::optional<Refusal> refusal = check_attributes(*qp, *request)) {
+        return tl::unexpected(*refusal);
+    }
+    const uint32_t slot = request->handle;
+    if ((request->mask & VRDMA_QP_STATE) == 0) {
+        apply_attributes(*qp, *request);
+        return query_qp(call);
+    }
+    const uint32_t to = request->attributes.state;
+    if (to == VRDMA_QPS_RESET) {
+        if (qp->phase == SendPhase::InFlight) {
+            return defer();
+        }
+        qp->state = VRDMA_QPS_RESET;
+        queue_pairs_.reset(slot);
+        return query_qp(call);
+    }
+    if (to == VRDMA_QPS_ERR) {
+        if (qp->state == VRDMA_QPS_RESET) {  // nothing was posted; only the state changes
+            qp->state = VRDMA_QPS_INIT;
+        }
+        queue_pairs_.enter_error(slot, VRDMA_REASON_MODIFIED, std::nullopt);
+        return query_qp(call);
+    }
+    apply_attributes(*qp, *request);
+    qp->state = static_cast<uint8_t>(to);
+    qp->drained_notify = to == VRDMA_QPS_SQD && qp->attributes.sq_drained_notify != 0;
+    state_.run(slot);
+    return query_qp(call);
+}
+
+Commands::Result Commands::query_qp(const CommandCall& call) {
+    uint32_t handle = 0;
+    if (call.body.size() < sizeof handle) {
+        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    std::memcpy(&handle, call.body.data(), sizeof handle);  // the first field of MODIFY_QP, too
+    const Qp* qp = find(state_.qps, handle, call);
+    if (qp == nullptr) {
+        return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
+    }
+    vrdma_rsp_query_qp response{qp->attributes};
+    response.attributes.state = qp->state;
+    response.attributes.current_state = qp->state;
+    response.attributes.sq_draining =
+        qp->state == VRDMA_QPS_SQD && qp->phase != SendPhase::Idle ? 1 : 0;
+    return write_response(call, response);
+}
+
+}  // namespace vrdma

@@ -1,0 +1,420 @@
+// One entry at a time: it is copied from the ring into the queue pair, checked there, and moved
+// slice by slice. Entries of one queue pair execute strictly in order, so fences are kept without
+// doing anything for them. The entry stays current until it completes; waiting for a receiver (RNR)
+// or for a peer that does not answer keeps it and sets the queue pair's one timer.
+//
+// A peer in another shard gets the slice by message and answers by message; until then the queue
+// pair is InFlight and nobody touches the entry or the slice.
+#include "dataplane/device/requester.h"
+
+#include <atomic>
+#include <cstring>
+
+namespace vrdma {
+namespace {
+
+constexpr Duration kSilentPeerPoll = Duration::milliseconds(100);
+constexpr uint8_t kInfiniteRnr = 7;
+constexpr int64_t kAckTimeoutUnitNs = 4096;   // IBA 9.7.6.1.3
+constexpr uint32_t kQkeyFromQp = 0x80000000;  // IBA 10.2.5: use the queue pair's own Q_Key
+
+bool is_atomic(uint8_t opcode) {
+    return opcode == VRDMA_WQE_ATOMIC_CMP_AND_SWP || opcode == VRDMA_WQE_ATOMIC_FETCH_AND_ADD;
+}
+
+bool is_write(uint8_t opcode) {
+    return opcode == VRDMA_WQE_RDMA_WRITE || opcode == VRDMA_WQE_RDMA_WRITE_WITH_IMM;
+}
+
+bool is_send(uint8_t opcode) {
+    return opcode == VRDMA_WQE_SEND || opcode == VRDMA_WQE_SEND_WITH_IMM;
+}
+
+size_t data_offset(const Qp& qp, uint8_t opcode) {
+    if (qp.type == VRDMA_QPT_UD) {
+        return VRDMA_WQE_DATA_OFFSET_UD;
+    }
+    return is_atomic(opcode) ? VRDMA_WQE_DATA_OFFSET_ATOMIC : VRDMA_WQE_DATA_OFFSET;
+}
+
+bool allowed(uint8_t type, uint8_t opcode) {
+    if (is_send(opcode)) {
+        return true;
+    }
+    if (is_write(opcode)) {
+        return type != VRDMA_QPT_UD;
+    }
+    return (opcode == VRDMA_WQE_RDMA_READ || is_atomic(opcode)) && type == VRDMA_QPT_RC;
+}
+
+}  // namespace
+
+Duration rnr_delay(uint8_t code) {
+    static constexpr int64_t kMicroseconds[32] = {
+        655360, 10,    20,    30,    40,    60,     80,     120,    160,    240,   320,
+        480,    640,   960,   1280,  1920,  2560,   3840,   5120,   7680,   10240, 15360,
+        20480,  30720, 40960, 61440, 81920, 122880, 163840, 245760, 327680, 491520};
+    return Duration::microseconds(kMicroseconds[code & 31]);
+}
+
+std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
+    vrdma_send_wqe wqe;
+    std::memcpy(&wqe, qp.wqe.data(), sizeof wqe);
+    const auto fault = [](vrdma_reason reason) {
+        return EntryFault{VRDMA_WC_LOC_QP_OP_ERR, reason};
+    };
+    if (!allowed(qp.type, wqe.opcode)) {
+        return fault(VRDMA_REASON_WQE_OPCODE);
+    }
+    if ((wqe.flags & ~VRDMA_WQE_FLAGS_MASK) != 0 || wqe.reserved0 != 0) {
+        return fault(VRDMA_REASON_WQE_FLAGS);
+    }
+    if ((wqe.flags & VRDMA_WQE_INLINE) != 0) {
+        if (!(is_send(wqe.opcode) || is_write(wqe.opcode)) || wqe.inline_length > qp.max_inline ||
+            wqe.sge_count != 0) {
+            return fault(VRDMA_REASON_WQE_INLINE);
+        }
+        length = wqe.inline_length;
+    } else {
+        if (wqe.inline_length != 0) {
+            return fault(VRDMA_REASON_WQE_INLINE);
+        }
+        if (wqe.sge_count > qp.max_send_sge) {
+            return fault(VRDMA_REASON_WQE_SGE_COUNT);
+        }
+        uint64_t total = 0;
+        const std::byte* data = qp.wqe.data() + data_offset(qp, wqe.opcode);
+        for (uint32_t i = 0; i < wqe.sge_count; ++i) {
+            vrdma_sge sge;
+            std::memcpy(&sge, data + i * sizeof sge, sizeof sge);
+            total += sge.length;
+        }
+        if (is_atomic(wqe.opcode) && (wqe.sge_count != 1 || total != 8)) {
+            return fault(VRDMA_REASON_WQE_ATOMIC_SGE);
+        }
+        if (total > VRDMA_MAX_TRANSFER_BYTES) {
+            return EntryFault{VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_WQE_LENGTH};
+        }
+        length = static_cast<uint32_t>(total);
+    }
+    if (qp.type == VRDMA_QPT_UD && length > kPortMtu) {
+        return EntryFault{VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_WQE_LENGTH};
+    }
+    if ((is_atomic(wqe.opcode) || wqe.opcode == VRDMA_WQE_RDMA_READ) &&
+        qp.attributes.max_rd_atomic == 0) {
+        return fault(VRDMA_REASON_RD_ATOMIC);
+    }
+    return std::nullopt;
+}
+
+void Requester::visit(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    uint32_t entries = 0;
+    uint32_t bytes = 0;
+    while (entries < kEntriesPerVisit && bytes < kBytesPerVisit) {
+        if (qp.phase == SendPhase::Idle) {
+            if (!start(slot)) {
+                return;
+            }
+        } else if (qp.phase != SendPhase::Moving) {
+            return;
+        }
+        const uint32_t before = qp.sq_consumer;
+        bytes += step(slot);
+        entries += qp.sq_consumer - before;
+        if (qp.phase == SendPhase::Moving && state_.free_slices.empty() &&
+            state_.config.shard_count > 1) {
+            break;
+        }
+    }
+    state_.run(slot);
+}
+
+bool Requester::start(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    if (qp.state != VRDMA_QPS_RTS) {
+        if (qp.state == VRDMA_QPS_ERR || qp.state == VRDMA_QPS_SQE) {
+            queue_pairs_.flush(slot);
+        } else if (qp.state == VRDMA_QPS_SQD && qp.drained_notify) {
+            qp.drained_notify = false;
+            state_.raise(qp.context, VRDMA_EVENT_SQ_DRAINED, qp.cookie);
+        }
+        return false;
+    }
+    const QpRuntime& runtime = state_.qp_runtime[slot];
+    const uint32_t producer =
+        std::atomic_ref(runtime.header->sq_producer).load(std::memory_order_acquire);
+    const uint32_t waiting = producer - qp.sq_consumer;
+    if (waiting == 0) {
+        return false;
+    }
+    if (waiting > qp.sq_entries) [[unlikely]] {
+        queue_pairs_.enter_error(slot, VRDMA_REASON_SQ_INDEX, VRDMA_EVENT_QP_FATAL);
+        return false;
+    }
+    const std::byte* entry =
+        runtime.send_ring + size_t{qp.sq_consumer & (qp.sq_entries - 1)} * qp.sq_stride;
+    std::memcpy(qp.wqe.data(), entry, sizeof(vrdma_send_wqe));
+    if (qp.sq_stride > sizeof(vrdma_send_wqe)) {
+        // What the first line says of the rest; a later change of it in the ring is not looked at.
+        const auto sge_count =
+            std::to_integer<uint32_t>(qp.wqe[offsetof(vrdma_send_wqe, sge_count)]);
+        uint32_t inline_length = 0;
+        std::memcpy(&inline_length, &qp.wqe[offsetof(vrdma_send_wqe, inline_length)], 4);
+        const uint32_t data = std::max<uint32_t>(sge_count * sizeof(vrdma_sge), inline_length);
+        const uint32_t end = VRDMA_WQE_DATA_OFFSET_UD +
+                             std::min<uint32_t>(data, kSendWqeBytes - VRDMA_WQE_DATA_OFFSET_UD);
+        const uint32_t need = std::min(end, qp.sq_stride);
+        std::memcpy(qp.wqe.data() + sizeof(vrdma_send_wqe), entry + sizeof(vrdma_send_wqe),
+                    need - sizeof(vrdma_send_wqe));
+    }
+    qp.phase = SendPhase::Moving;
+    qp.position = 0;
+    qp.length = 0;
+    qp.rnr_left = qp.attributes.rnr_retry;
+    qp.retries_left = qp.attributes.retry_count;
+    if (const std::optional<EntryFault> fault = check_entry(qp, qp.length)) {
+        queue_pairs_.fail_send(slot, fault->status, fault->reason);
+        return false;
+    }
+    return true;
+}
+
+std::optional<vrdma_reason> Requester::gather(const Qp& qp, Slice& slice, size_t offset,
+                                              uint32_t sge_count, uint32_t rights, uint32_t want) {
+    slice.span_count = 0;
+    slice.length = 0;
+    uint64_t skip = qp.position;
+    for (uint32_t i = 0; i < sge_count && slice.length < want; ++i) {
+        vrdma_sge sge;
+        std::memcpy(&sge, qp.wqe.data() + offset + i * sizeof sge, sizeof sge);
+        if (skip >= sge.length) {
+            skip -= sge.length;
+            continue;
+        }
+        const uint64_t part = std::min<uint64_t>(sge.length - skip, want - slice.length);
+        const auto mr =
+            state_.mrs.check(Access{sge.lkey, qp.pd, sge.address + skip, part, rights}, false);
+        if (!mr) {
+            return mr.error();
+        }
+        uint64_t done = 0;
+        while (done < part) {
+            if (slice.span_count == kMaxSpansPerSlice) {
+                return std::nullopt;  // a shorter slice
+            }
+            MemorySpan& span = slice.spans[slice.span_count++];
+            span = state_.mrs.span(**mr, sge.address + skip + done, part - done);
+            done += span.length;
+            slice.length += static_cast<uint32_t>(span.length);
+        }
+        skip = 0;
+    }
+    return std::nullopt;
+}
+
+bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
+    Qp& qp = state_.qps[slot];
+    slice.opcode = wqe.opcode;
+    slice.type = qp.type;
+    slice.solicited = (wqe.flags & VRDMA_WQE_SOLICITED) != 0;
+    slice.streaming = qp.length >= kStreamingBytes;
+    slice.imm_data = wqe.imm_data;
+    slice.source_qpn = qp.qpn;
+    slice.source_vnic = qp.vnic;
+    slice.rkey = wqe.rkey;
+    slice.remote_address = wqe.remote_address;
+    slice.total = qp.length;
+    slice.position = qp.position;
+    slice.first = qp.position == 0;
+    slice.inline_data = nullptr;
+    slice.span_count = 0;
+    const uint32_t want = std::min(qp.length - qp.position, kSliceBytes);
+    const size_t offset = data_offset(qp, wqe.opcode);
+    if ((wqe.flags & VRDMA_WQE_INLINE) != 0) {
+        slice.inline_data = qp.wqe.data() + offset;
+        slice.length = want;
+    } else {
+        const bool writes_here = wqe.opcode == VRDMA_WQE_RDMA_READ || is_atomic(wqe.opcode);
+        if (const std::optional<vrdma_reason> bad =
+                gather(qp, slice, offset, wqe.sge_count, writes_here ? VRDMA_ACCESS_LOCAL_WRITE : 0,
+                       want)) {
+            queue_pairs_.fail_send(slot, VRDMA_WC_LOC_PROT_ERR, *bad);
+            return false;
+        }
+    }
+    slice.last = qp.position + slice.length == qp.length;
+    if (is_atomic(wqe.opcode)) {
+        slice.compare_add = wqe.atomic.compare_add;
+        slice.swap = wqe.atomic.swap;
+    }
+    if (qp.type == VRDMA_QPT_UD) {
+        slice.qkey =
+            (wqe.ud.remote_qkey & kQkeyFromQp) != 0 ? qp.attributes.qkey : wqe.ud.remote_qkey;
+        std::memcpy(slice.remote_gid.gid, wqe.ud_address.remote_gid, sizeof slice.remote_gid.gid);
+        slice.sgid_index = wqe.ud_address.sgid_index;
+        slice.traffic_class = wqe.ud_address.traffic_class;
+        slice.hop_limit = wqe.ud_address.hop_limit;
+        slice.flow_label = wqe.ud_address.flow_label;
+    }
+    return true;
+}
+
+uint32_t Requester::step(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    vrdma_send_wqe wqe;
+    std::memcpy(&wqe, qp.wqe.data(), sizeof wqe);
+    uint32_t vnic = 0;
+    uint32_t qpn = 0;
+    if (qp.type == VRDMA_QPT_UD) {
+        vrdma_gid_entry gid;
+        std::memcpy(gid.gid, wqe.ud_address.remote_gid, sizeof gid.gid);
+        vnic = state_.find_vnic(state_.vnics[qp.vnic].network, gid);
+        qpn = wqe.ud.remote_qpn;
+    } else {
+        vnic = state_.peer_vnic(qp);
+        qpn = qp.attributes.dest_qpn;
+    }
+    const bool reachable = vnic != kNone && state_.vnics[vnic].up && state_.vnics[qp.vnic].up;
+    const uint32_t shard = reachable ? state_.home_of(qpn).shard : state_.config.shard;
+    if (shard != state_.config.shard) {
+        if (state_.free_slices.empty()) {
+            return 0;
+        }
+        const uint32_t index = state_.free_slices.back();
+        Slice& slice = state_.slices[index];
+        if (!fill(slot, wqe, slice)) {
+            return 0;
+        }
+        state_.free_slices.pop_back();
+        qp.phase = SendPhase::InFlight;
+        ++state_.contexts[qp.context].slices_in_flight;
+        Message message{};
+        message.kind = MessageKind::Request;
+        message.from_shard = state_.config.shard;
+        message.requester_slot = slot;
+        message.requester_qpn = qp.qpn;
+        message.requester_context = qp.context;
+        message.destination_vnic = vnic;
+        message.destination_qpn = qpn;
+        message.slice_index = index;
+        message.slice = &slice;
+        state_.outbox.emplace_back(shard, message);
+        return slice.length;
+    }
+    Slice slice;
+    if (!fill(slot, wqe, slice)) {
+        return 0;
+    }
+    Reply reply;
+    qp.phase = SendPhase::InFlight;  // an error that the slice causes must not flush this entry
+    if (reachable) {
+        reply = responder_.receive(vnic, qpn, slice);
+    } else if (qp.type == VRDMA_QPT_RC) {
+        reply = Reply{Answer::Silent, 0, VRDMA_WC_SUCCESS, VRDMA_REASON_PEER_UNREACHABLE};
+    } else {
+        state_.counters_of(qp).add(qp.type == VRDMA_QPT_UD ? Counter::UdDroppedNoQp
+                                                           : Counter::UcDroppedNoQp);
+    }
+    on_reply(slot, slice.length, slice.last, reply);
+    return slice.length;
+}
+
+void Requester::wait(uint32_t slot, SendPhase phase, Duration delay) {
+    state_.qps[slot].phase = phase;
+    state_.deadlines.set(slot, state_.now + delay);
+}
+
+void Requester::account(Qp& qp, uint8_t opcode) {
+    Counters& counters = state_.counters_of(qp);
+    ++qp.sends;
+    qp.bytes_sent += qp.length;
+    if (is_send(opcode)) {
+        counters.add(Counter::SendOperations);
+        counters.add(Counter::SendBytes, qp.length);
+    } else if (is_write(opcode)) {
+        counters.add(Counter::WriteOperations);
+        counters.add(Counter::WriteBytes, qp.length);
+    } else if (opcode == VRDMA_WQE_RDMA_READ) {
+        counters.add(Counter::ReadOperations);
+        counters.add(Counter::ReadBytes, qp.length);
+    } else {
+        counters.add(Counter::AtomicOperations);
+    }
+}
+
+void Requester::on_reply(uint32_t slot, uint32_t length, bool last, const Reply& reply) {
+    Qp& qp = state_.qps[slot];
+    qp.phase = SendPhase::Moving;
+    if (qp.state == VRDMA_QPS_ERR && (reply.answer != Answer::Ack || !last) &&
+        reply.answer != Answer::Nak) {
+        queue_pairs_.flush(slot);  // it failed while the slice was on its way
+        return;
+    }
+    switch (reply.answer) {
+        case Answer::Ack:
+            qp.position += length;
+            qp.rnr_left = qp.attributes.rnr_retry;
+            qp.retries_left = qp.attributes.retry_count;
+            if (last) {
+                account(qp, std::to_integer<uint8_t>(qp.wqe[0]));
+                queue_pairs_.complete_send(slot, VRDMA_WC_SUCCESS, VRDMA_REASON_NONE);
+                if (qp.state == VRDMA_QPS_ERR) {
+                    queue_pairs_.flush(slot);
+                }
+            }
+            return;
+        case Answer::Rnr:
+            ++qp.rnr_naks;
+            if (qp.rnr_left == 0) {
+                queue_pairs_.fail_send(slot, VRDMA_WC_RNR_RETRY_EXC_ERR, VRDMA_REASON_RNR);
+                return;
+            }
+            if (qp.attributes.rnr_retry != kInfiniteRnr) {
+                --qp.rnr_left;
+            }
+            state_.counters_of(qp).add(Counter::RnrRetries);
+            wait(slot, SendPhase::RnrWait, rnr_delay(reply.rnr_timer));
+            return;
+        case Answer::Silent:
+            ++qp.retransmissions;
+            if (qp.attributes.timeout == 0) {  // no timer: wait for ever, but look again
+                wait(slot, SendPhase::RetryWait, kSilentPeerPoll);
+                return;
+            }
+            if (qp.retries_left == 0) {
+                queue_pairs_.fail_send(slot, VRDMA_WC_RETRY_EXC_ERR, reply.reason);
+                return;
+            }
+            --qp.retries_left;
+            state_.counters_of(qp).add(Counter::TransportRetries);
+            wait(slot, SendPhase::RetryWait,
+                 Duration::nanoseconds(kAckTimeoutUnitNs << qp.attributes.timeout));
+            return;
+        case Answer::Nak:
+            queue_pairs_.fail_send(slot, reply.status, reply.reason);
+            return;
+    }
+}
+
+void Requester::on_deadline(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    if (qp.phase == SendPhase::RnrWait || qp.phase == SendPhase::RetryWait) {
+        qp.phase = SendPhase::Moving;
+        state_.run(slot);
+    }
+}
+
+void Requester::on_response(const Message& message) {
+    state_.free_slices.push_back(message.slice_index);
+    --state_.contexts[message.requester_context].slices_in_flight;
+    const uint32_t slot = message.requester_slot;
+    Qp& qp = state_.qps[slot];
+    if (qp.qpn != message.requester_qpn || qp.phase != SendPhase::InFlight) {
+        return;
+    }
+    on_reply(slot, message.slice->length, message.slice->last, message.reply);
+    state_.run(slot);
+}
+
+}  // namespace vrdma

@@ -1,0 +1,46 @@
+// The receiving side of a queue pair on the same-host path.
+#pragma once
+
+#include "dataplane/device/queue_pairs.h"
+
+namespace vrdma {
+
+class Responder {
+  public:
+    Responder(DeviceState& state, QueuePairs& queue_pairs)
+        : state_(state), queue_pairs_(queue_pairs) {}
+
+    // Executes one slice addressed to (vnic, qpn). Slices of one message come in order.
+    [[nodiscard]] Reply receive(uint32_t vnic, uint32_t qpn, Slice& slice);
+
+  private:
+    [[nodiscard]] Reply receive_connected(uint32_t slot, Slice& slice);
+    [[nodiscard]] Reply receive_datagram(uint32_t slot, Slice& slice);
+    [[nodiscard]] Reply send(uint32_t slot, Slice& slice);
+    [[nodiscard]] Reply write(uint32_t slot, Slice& slice);
+    [[nodiscard]] Reply read(uint32_t slot, Slice& slice);
+    [[nodiscard]] Reply atomic(uint32_t slot, Slice& slice);
+
+    // Refuses: the responder's queue pair fails too on RC (IBA 9.9.3), the message is dropped on
+    // UC.
+    [[nodiscard]] Reply refuse(uint32_t slot, vrdma_wc_status status, vrdma_reason reason,
+                               vrdma_event_type event);
+    [[nodiscard]] Reply refuse_receive(uint32_t slot, vrdma_wc_status local_status,
+                                       vrdma_reason local_reason, vrdma_wc_status remote_status,
+                                       vrdma_reason remote_reason);
+    // Takes a receive entry when none is taken. nullopt: there is one now.
+    [[nodiscard]] std::optional<Reply> need_receive(uint32_t slot);
+    // Copies the slice's payload into the taken receive entry at `offset`.
+    [[nodiscard]] std::optional<vrdma_reason> scatter(Qp& qp, Slice& slice, uint32_t offset);
+    [[nodiscard]] Transferred place(std::span<const MemorySpan> to, const Slice& slice);
+    // Spans of `length` bytes of an MR; fewer bytes when the table of spans is full.
+    [[nodiscard]] uint64_t gather(const Mr& mr, uint64_t address, uint64_t length,
+                                  std::span<MemorySpan> spans, size_t& count) const;
+    void finish_receive(uint32_t slot, const Slice& slice, uint8_t opcode, uint32_t byte_len,
+                        uint8_t flags);
+
+    DeviceState& state_;
+    QueuePairs& queue_pairs_;
+};
+
+}  // namespace vrdma

@@ -1,0 +1,132 @@
+// Everything one shard knows: the tables in the arena, the pointers beside them, and its ports.
+//
+// A shard is one worker's share of the virtual device: every context belongs to one shard with all
+// its objects, so nothing here is ever touched by two threads. The classes that act on it
+// (requester, responder, completion queues, commands) hold a reference and no state of their own.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "dataplane/base/deadline_queue.h"
+#include "dataplane/base/permutation.h"
+#include "dataplane/base/pool.h"
+#include "dataplane/device/counters.h"
+#include "dataplane/device/objects.h"
+#include "dataplane/device/slice.h"
+#include "dataplane/memory/mr_table.h"
+#include "dataplane/memory/transfer.h"
+#include "dataplane/port/notifier.h"
+
+namespace vrdma {
+
+struct ShardConfig {
+    uint32_t shard = 0;
+    uint32_t shard_count = 1;
+    ShardLimits limits;
+    uint64_t qpn_key = 0;  // the same in every shard
+    uint64_t mr_key = 0;
+};
+
+struct DeviceState {
+    DeviceState(Arena& arena, const ShardConfig& config, ProcessMemory& process_memory,
+                Notifier& notifier);
+    [[nodiscard]] static size_t arena_bytes(const ShardLimits& limits);
+
+    const ShardConfig config;
+    Notifier& notifier;
+
+    // Arena state.
+    Vnic* vnics;
+    Pool<Context> contexts;
+    Pool<Pd> pds;
+    Pool<Channel> channels;
+    Pool<Region> regions;
+    Pool<Cq> cqs;
+    Pool<Srq> srqs;
+    Pool<Qp> qps;
+    uint32_t* doorbell_slots;  // [context][bit] = slot of the queue pair + 1
+
+    // Beside it.
+    std::vector<ContextRuntime> context_runtime;
+    std::vector<ChannelRuntime> channel_runtime;
+    std::vector<RegionMapping> region_runtime;
+    std::vector<CqRuntime> cq_runtime;
+    std::vector<SrqRuntime> srq_runtime;
+    std::vector<QpRuntime> qp_runtime;
+    MrTable mrs;
+    Transfer transfer;
+    Permutation24 qpn_permutation;
+    std::vector<Counters> counters;  // by vNIC
+    DeadlineQueue deadlines;         // by queue pair
+    Instant now;
+
+    // Queue pairs with work, in turn. A slot is on it at most once (Qp::queued).
+    std::vector<uint32_t> run_queue;
+    uint32_t run_head = 0;
+    uint32_t run_tail = 0;
+
+    // CQs written in this turn; CQs whose event could not be sent yet; queue pairs to fail at the
+    // end of the turn because their CQ overflowed.
+    std::vector<uint32_t> dirty_cqs;
+    std::vector<uint32_t> delayed_cqs;
+    std::vector<uint32_t> overflowed_cqs;
+
+    // The last destinations of datagrams.
+    struct KnownAddress {
+        uint32_t epoch;
+        uint32_t network;
+        uint32_t vnic;
+        vrdma_gid_entry gid;
+    };
+    std::array<KnownAddress, 256> known_addresses{};
+
+    // Slices on their way to another shard, and the messages to push.
+    std::vector<Slice> slices;
+    std::vector<uint32_t> free_slices;
+    std::vector<std::pair<uint32_t, Message>> outbox;  // destination shard, message
+
+    [[nodiscard]] Counters& counters_of(const Qp& qp) { return counters[qp.vnic]; }
+    [[nodiscard]] uint32_t* doorbell_slots_of(uint32_t context) {
+        return doorbell_slots + size_t{context} * VRDMA_MAX_QPS_PER_CONTEXT;
+    }
+
+    void run(uint32_t slot) {
+        Qp& qp = qps[slot];
+        if (!qp.queued) {
+            qp.queued = true;
+            run_queue[run_tail++ & (static_cast<uint32_t>(run_queue.size()) - 1)] = slot;
+        }
+    }
+
+    // QPN of a fresh entry, and the way back. Never 0, 1 or 0xffffff (IBA 3.5.3: special queue
+    // pairs).
+    [[nodiscard]] uint32_t make_qpn(uint32_t slot, uint32_t& generation) const;
+    struct Home {
+        uint32_t shard;
+        uint32_t slot;
+    };
+    [[nodiscard]] Home home_of(uint32_t qpn) const;
+    // The live queue pair of this shard with this number.
+    [[nodiscard]] std::optional<uint32_t> find_qp(uint32_t qpn) const;
+    // The vNIC of a network that owns a GID, kNone when none does.
+    [[nodiscard]] uint32_t find_vnic(uint32_t network, const vrdma_gid_entry& gid);
+
+    // The vNIC a connected queue pair talks to; kNone when nobody in its network has the address.
+    [[nodiscard]] uint32_t peer_vnic(Qp& qp) {
+        if (qp.vnic_epoch != vnic_epoch) [[unlikely]] {
+            look_up_peer(qp);
+        }
+        return qp.peer_vnic;
+    }
+    void look_up_peer(Qp& qp);
+    // Every change of the vNIC table.
+    uint32_t vnic_epoch = 1;
+
+    // Sends an asynchronous event to a context.
+    void raise(uint32_t context, vrdma_event_type type, uint64_t cookie);
+};
+
+}  // namespace vrdma
