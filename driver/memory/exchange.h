@@ -58,6 +58,11 @@ struct RestoreRequest {
     uint64_t file_offset = 0;
 };
 
+// Where, going up from `start`, the populated pages become more than `most`, or `end`; `start` when
+// the kernel cannot tell (before 6.7).
+[[nodiscard]] uint64_t find_populated_end(int pagemap_fd, uint64_t start, uint64_t end,
+                                          uint64_t most);
+
 [[nodiscard]] ExchangeResult adopt_step(const AdoptRequest& request);
 [[nodiscard]] ExchangeResult restore_step(const RestoreRequest& request);
 

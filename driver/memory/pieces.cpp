@@ -106,6 +106,17 @@ tl::unexpected<std::string> refused(const char* why) {
     return tl::unexpected<std::string>(why);
 }
 
+// Empty address space costs nothing, so a step reaches as far as there are few enough pages.
+uint64_t step_end(const AdoptRequest& request, uint64_t at, uint64_t end) {
+    const uint64_t plain = std::min(end, (at / kStepBytes + 1) * kStepBytes);
+    if (!request.scan || plain == end) {
+        return plain;
+    }
+    const uint64_t reached =
+        find_populated_end(request.pagemap_fd, at, end, kStepBytes / request.page_bytes);
+    return std::max(plain, reached == end ? end : reached / kStepBytes * kStepBytes);
+}
+
 void drop(uint64_t address, uint64_t length) {
     munmap(reinterpret_cast<void*>(address), length);
 }
@@ -179,7 +190,7 @@ ExchangeResult Pieces::adopt_steps(const Segment& segment, const Withholding& wi
     }
     ExchangeResult result;
     for (uint64_t at = segment.start; at < segment.end;) {
-        const uint64_t next = std::min(segment.end, (at / kStepBytes + 1) * kStepBytes);
+        const uint64_t next = step_end(request, at, segment.end);
         request.address = at;
         request.length = next - at;
         request.parked = piece.parked + (at - segment.start);
@@ -190,6 +201,8 @@ ExchangeResult Pieces::adopt_steps(const Segment& segment, const Withholding& wi
             file_.punch(request.file_offset, request.length);
             break;
         }
+        // Nobody may use it meanwhile; and changing the protection merges it with the step before.
+        mprotect(reinterpret_cast<void*>(request.parked), request.length, PROT_NONE);
         piece.length += request.length;
         at = next;
     }
@@ -272,6 +285,13 @@ bool Pieces::give_back_mapping(const Piece& piece, const Vma& vma, uint64_t& res
     request.inode = file_.inode();
     for (uint64_t at = begin; at < end;) {
         uint64_t next = std::min(end, (at / kStepBytes + 1) * kStepBytes);
+        const off_t data = lseek(request.file_fd, static_cast<off_t>(at), SEEK_DATA);
+        if (data < 0) {
+            next = end;
+        } else if (static_cast<uint64_t>(data) > next) {
+            next = std::min(end,
+                            std::max(next, static_cast<uint64_t>(data) / kStepBytes * kStepBytes));
+        }
         if (at < restored_to) {
             next = std::min(next, restored_to);
         } else if (at < parked_end) {
