@@ -1,0 +1,180 @@
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataplane/control/service_model.h"
+#include "tests/unit/control/rejected.h"
+
+namespace vrdma::control {
+
+/// A service that exists only in the tests: two networks, one vNIC "a", one queue pair, one region.
+/// Answers at once, or, with `defer` set, when run_deferred() is called.
+class FakeServiceModel : public ServiceModel {
+  public:
+    FakeServiceModel() {
+        configuration_ = default_configuration(plain_host());
+        configuration_.networks = {{"blue", 7}, {"green", 8}};
+        VnicConfig config;
+        config.name = "a";
+        config.network = "blue";
+        config.address = {{10, 0, 0, 1}};
+        config.mac = derived_mac(config.address);
+        configuration_.vnics = {config};
+    }
+
+    [[nodiscard]] const Configuration& configuration() const override { return configuration_; }
+
+    void status(Done<ServiceStatus> done) override {
+        ServiceStatus status;
+        status.version = "1.2.3";
+        status.pid = 42;
+        status.uptime = std::chrono::seconds(90);
+        status.eal_mode = "no huge pages, 64 MiB";
+        status.runtime_dir = "/run/vrdma";
+        status.arena_bytes = 4096;
+        status.vnics = configuration_.vnics.size();
+        WorkerInfo worker;
+        worker.cpu = 3;
+        worker.state = WorkerState::kAsleep;
+        worker.turns = 11;
+        status.workers = {worker, {}};
+        status.workers[1].id = 1;
+        status.pools = {{"qps", 1, 32768}};
+        answer(std::move(done), Outcome<ServiceStatus>(status));
+    }
+
+    void vnics(Done<std::vector<VnicInfo>> done) override {
+        std::vector<VnicInfo> list;
+        for (const VnicConfig& config : configuration_.vnics) {
+            list.push_back(info(config));
+        }
+        answer(std::move(done), Outcome<std::vector<VnicInfo>>(list));
+    }
+
+    void vnic(std::string_view name, Done<VnicInfo> done) override {
+        answer(std::move(done), Outcome<VnicInfo>(info(*configuration_.find_vnic(name))));
+    }
+
+    void add_vnic(const VnicConfig& config, Done<VnicInfo> done) override {
+        configuration_.vnics.push_back(config);
+        answer(std::move(done), Outcome<VnicInfo>(info(config)));
+    }
+
+    void delete_vnic(std::string_view name, bool force, Done<Nothing> done) override {
+        forced = force;
+        if (busy && !force) {
+            answer(std::move(done), Outcome<Nothing>(tl::unexpected(ModelError{
+                                        Refusal::kConflict, "in use", "no process", "use force"})));
+            return;
+        }
+        std::erase_if(configuration_.vnics, [&](const auto& vnic) { return vnic.name == name; });
+        answer(std::move(done), Outcome<Nothing>(Nothing{}));
+    }
+
+    void set_vnic_state(std::string_view name, LinkState state, Done<VnicInfo> done) override {
+        state_ = state;
+        answer(std::move(done), Outcome<VnicInfo>(info(*configuration_.find_vnic(name))));
+    }
+
+    void qps(const ListFilter& filter, Done<QpList> done) override {
+        last_filter = filter;
+        answer(std::move(done), Outcome<QpList>(QpList{{queue_pair()}, 5}));
+    }
+
+    void qp(std::uint32_t qpn, Done<QpInfo> done) override {
+        if (qpn != queue_pair().qpn) {
+            answer(std::move(done),
+                   Outcome<QpInfo>(tl::unexpected(
+                       ModelError{Refusal::kNotFound, "there is no queue pair", "", "list them"})));
+            return;
+        }
+        answer(std::move(done), Outcome<QpInfo>(queue_pair()));
+    }
+
+    void mrs(const ListFilter& filter, Done<MrList> done) override {
+        last_filter = filter;
+        MrInfo mr;
+        mr.vnic = "a";
+        mr.pid = 100;
+        mr.lkey = 0x1234abcd;
+        mr.iova = 4096;
+        mr.length = 8192;
+        mr.access = 1 | 2;
+        mr.adopted_bytes = 4096;
+        mr.process_bytes = 4096;
+        mr.reason = "a file mapping";
+        answer(std::move(done), Outcome<MrList>(MrList{{mr}, 1}));
+    }
+
+    void counters(std::optional<std::string> vnic, Done<Counters> done) override {
+        Counters counters;
+        if (!vnic) {
+            counters.service = {{"attaches", 3, "Processes that attached.", CounterKind::kCounter},
+                                {"temperature", 9, "A gauge.", CounterKind::kGauge}};
+        }
+        counters.vnics = {{"a", "blue", {{"send_operations", 12, "Sends.", {}}}}};
+        answer(std::move(done), Outcome<Counters>(counters));
+    }
+
+    void run_deferred() {
+        for (const auto& work : std::exchange(deferred_, {})) {
+            work();
+        }
+    }
+    [[nodiscard]] std::size_t deferred() const { return deferred_.size(); }
+
+    bool defer = false;
+    bool busy = false;
+    bool forced = false;
+    ListFilter last_filter;
+
+  private:
+    template <class T>
+    void answer(Done<T> done, Outcome<T> outcome) {
+        if (defer) {
+            deferred_.push_back(
+                [done = std::move(done), outcome = std::move(outcome)] { done(outcome); });
+        } else {
+            done(std::move(outcome));
+        }
+    }
+
+    [[nodiscard]] VnicInfo info(const VnicConfig& config) const {
+        VnicInfo info;
+        info.config = config;
+        info.network_id = configuration_.find_network(config.network)->id;
+        info.gids = {Gid{}};
+        info.state = state_;
+        info.socket_path = "/run/vrdma/vnic/" + config.name + "/device.sock";
+        info.pids = {100, 101};
+        info.qps = 1;
+        return info;
+    }
+
+    [[nodiscard]] static QpInfo queue_pair() {
+        QpInfo qp;
+        qp.qpn = 0xabcdef;
+        qp.vnic = "a";
+        qp.pid = 100;
+        qp.path = PathKind::kSameWorker;
+        qp.attributes.type = 2;
+        qp.attributes.state = 3;
+        qp.attributes.current_state = 6;
+        qp.attributes.path_mtu = 5;
+        qp.attributes.access = 1 | 2 | 4 | 8;
+        qp.sq = {256, 2, 0xffffffff};
+        qp.last_reason = 51;
+        qp.counters = {{"retries", 2, "Retransmissions.", {}}};
+        return qp;
+    }
+
+    Configuration configuration_;
+    LinkState state_ = LinkState::kUp;
+    std::vector<std::function<void()>> deferred_;
+};
+
+}  // namespace vrdma::control
