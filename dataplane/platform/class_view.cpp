@@ -173,11 +173,6 @@ std::vector<std::string> writable_classes(const fs::path& sys_class) {
 }
 
 Visibility<void> mount_overlay(const ViewPlaces& places, const RecordStep& record) {
-    for (const char* name : {"", "infiniband", "infiniband_verbs"}) {
-        if (auto made = make_directory(places.skeleton / name); !made) {
-            return made;
-        }
-    }
     const std::vector<std::string> writable = writable_classes(places.sys_class);
     const int real_class = open(places.sys_class.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (real_class < 0) {
@@ -188,8 +183,8 @@ Visibility<void> mount_overlay(const ViewPlaces& places, const RecordStep& recor
         if (auto recorded = record({ViewStep::Kind::mount, places.sys_class}); !recorded) {
             return recorded;
         }
-        const std::string options = "lowerdir=" + overlay_escaped(places.skeleton) + ":" +
-                                    overlay_escaped(places.sys_class);
+        const std::string options = "lowerdir=" + overlay_escaped(skeleton_directory(places.root)) +
+                                    ":" + overlay_escaped(places.sys_class);
         if (mount(kOverlaySource.data(), places.sys_class.c_str(), "overlay", 0, options.c_str()) !=
             0) {
             return tl::unexpected(mount_error("an overlay", places.sys_class, errno));

@@ -28,9 +28,7 @@ struct ViewStep {
 using RecordStep = std::function<Visibility<void>(const ViewStep&)>;
 
 struct ViewPlaces {
-    std::filesystem::path root;  // of the tree; it must exist (create_tree)
-    std::filesystem::path
-        skeleton;  // a directory of ours to make for the overlay's empty directories
+    std::filesystem::path root;  // of the tree; create_tree has made it
     std::filesystem::path sys_class = "/sys/class";
     std::filesystem::path dev = "/dev";
 };

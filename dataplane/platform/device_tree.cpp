@@ -267,6 +267,10 @@ fs::path dev_infiniband_directory(const fs::path& root) {
     return root / "dev/infiniband";
 }
 
+fs::path skeleton_directory(const fs::path& root) {
+    return root / "skeleton";
+}
+
 Visibility<void> create_tree(const fs::path& root) {
     std::error_code error;
     for (fs::directory_iterator entry(root, error), end; !error && entry != end;
@@ -280,7 +284,8 @@ Visibility<void> create_tree(const fs::path& root) {
         return tl::unexpected(file_error("read directory", root, error.value()));
     }
     for (const char* directory :
-         {"sys/class/infiniband", "sys/class/infiniband_verbs", "dev/infiniband"}) {
+         {"sys/class/infiniband", "sys/class/infiniband_verbs", "dev/infiniband",
+          "skeleton/infiniband", "skeleton/infiniband_verbs"}) {
         if (auto made = make_directories(root, directory); !made) {
             return made;
         }
@@ -352,7 +357,7 @@ Visibility<void> remove_device(const fs::path& root, unsigned index) {
 
 Visibility<void> remove_tree(const fs::path& root) {
     std::error_code error;
-    for (const char* directory : {"sys/class/infiniband_verbs", "sys", "dev"}) {
+    for (const char* directory : {"sys/class/infiniband_verbs", "sys", "dev", "skeleton"}) {
         fs::remove_all(root / directory, error);
         if (error) {
             return tl::unexpected(file_error("remove", root / directory, error.value()));

@@ -5,6 +5,7 @@
 //   sys/class/infiniband_verbs/uverbsN/...   what discovery reads
 //   sys/class/infiniband/vrdmaN/...          the device
 //   dev/infiniband/uverbsN -> /dev/full      what opening a device opens
+//   skeleton/infiniband{,_verbs}             empty, for class_view.h
 // Directories are 0755 and files 0644 whatever the umask, for programs of any user.
 //
 // Threading: one writer for each root; readers are other processes at any time, and see a device
@@ -54,6 +55,7 @@ struct DeviceDescription {
 [[nodiscard]] std::filesystem::path infiniband_directory(const std::filesystem::path& root);
 [[nodiscard]] std::filesystem::path infiniband_verbs_directory(const std::filesystem::path& root);
 [[nodiscard]] std::filesystem::path dev_infiniband_directory(const std::filesystem::path& root);
+[[nodiscard]] std::filesystem::path skeleton_directory(const std::filesystem::path& root);
 
 // An empty tree: directories and abi_version. What is already there stays; leftovers of a writer
 // that died are removed.
@@ -67,7 +69,7 @@ struct DeviceDescription {
 // Removing one that is not there is no error.
 [[nodiscard]] Visibility<void> remove_device(const std::filesystem::path& root, unsigned index);
 
-// Removes the whole tree (sys/ and dev/ below root), not root itself.
+// Removes the whole tree, not root itself.
 [[nodiscard]] Visibility<void> remove_tree(const std::filesystem::path& root);
 
 }  // namespace vrdma::platform

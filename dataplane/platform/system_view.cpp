@@ -164,10 +164,8 @@ Visibility<void> SystemView::show() {
     if (auto created = create_tree(places_.directory); !created) {
         return created;
     }
-    const ViewPlaces places{.root = places_.directory,
-                            .skeleton = places_.directory / "skeleton",
-                            .sys_class = places_.sys_class,
-                            .dev = places_.dev};
+    const ViewPlaces places{
+        .root = places_.directory, .sys_class = places_.sys_class, .dev = places_.dev};
     const RecordStep write_down = [this](const ViewStep& step) { return record(step); };
     if (auto shown = show_nodes(places, write_down); !shown) {
         return shown;
@@ -228,8 +226,6 @@ Visibility<void> SystemView::close() {
     Visibility<void> undone = undo_steps(steps_);
     steps_.clear();
     Visibility<void> removed = remove_tree(places_.directory);
-    std::error_code ignored;  // a skeleton left behind is reused
-    std::filesystem::remove_all(places_.directory / "skeleton", ignored);
     if (undone) {
         unlink(places_.state_file.c_str());
     }

@@ -173,13 +173,13 @@ TEST_F(DeviceTree, removing_an_absent_device_succeeds) {
 TEST_F(DeviceTree, nothing_is_left_in_staging) {
     ASSERT_TRUE(write_device(root(), 0, device()));
     ASSERT_TRUE(remove_device(root(), 0));
-    EXPECT_EQ(entries_of_root(), 2U);  // sys and dev
+    EXPECT_EQ(entries_of_root(), 3U);  // sys, dev and skeleton
 }
 
 TEST_F(DeviceTree, leftovers_of_a_dead_writer_are_removed) {
     fs::create_directories(root() / ".staging-abcdef/uverbs");
     ASSERT_TRUE(create_tree(root()));
-    EXPECT_EQ(entries_of_root(), 2U);
+    EXPECT_EQ(entries_of_root(), 3U);
 }
 
 TEST_F(DeviceTree, too_many_gids_are_refused) {
