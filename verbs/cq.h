@@ -1,0 +1,133 @@
+// Completion queues.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "driver/abi/cqe.h"
+#include "driver/abi/queue.h"
+#include "driver/channel/queue_memory.h"
+#include "verbs/async_events.h"
+#include "verbs/completion_channel.h"
+#include "verbs/libibverbs_abi/structs.h"
+#include "verbs/spin_lock.h"
+#include "verbs/work_queue.h"
+
+namespace vrdma::verbs {
+
+struct Context;
+struct Qp;
+
+struct Cq {
+    verbs_abi::VerbsCq base{};  // first: an ibv_cq* is a Cq*
+
+    // What polling uses, under lock.
+    alignas(kCacheLineBytes) SpinLock lock;
+    bool single_threaded = false;  // the program promised it: no lock
+    std::uint32_t consumer = 0;
+    std::uint32_t mask = 0;  // entries - 1
+    std::uint32_t empty_polls = 0;
+    vrdma_cqe* ring = nullptr;
+    vrdma_cq_header* header = nullptr;
+    Context* context = nullptr;
+    Qp* cached_qp = nullptr;  // the queue pair of the last completion
+    std::uint32_t cached_qpn = kNoQpn;
+    std::uint32_t arms = 0;
+
+    // Extended polling: the completion between start_poll and next_poll/end_poll.
+    const vrdma_cqe* current = nullptr;
+    vrdma_cqe made_up{};
+
+    std::uint32_t handle = 0;
+    std::atomic<std::uint32_t> users = 0;  // queue pairs, counted once for each direction
+    driver::QueueBlock block;
+    CompletionChannel* channel = nullptr;
+    // The program asked for an event at the next completion and has not got one since.
+    std::atomic<bool> waits_for_next = false;
+    std::atomic<std::uint32_t> events_received = 0;
+    std::uint32_t events_of_ours = 0;  // under the event lock: sent by us, not by the device
+    AsyncEventCount async_events;
+
+    static constexpr std::uint32_t kEmptyPollsBeforeYield = 2048;  // see poll_cq.cpp
+    static constexpr std::uint32_t kNoQpn = ~std::uint32_t{0};     // numbers have 24 bits
+
+    [[nodiscard]] static Cq* of(ibv_cq* cq) { return reinterpret_cast<Cq*>(cq); }
+    [[nodiscard]] static Cq* of(ibv_cq_ex* cq) { return reinterpret_cast<Cq*>(cq); }
+    [[nodiscard]] std::uint32_t entries() const { return mask + 1; }
+
+    void acquire() {
+        if (!single_threaded) {
+            lock.lock();
+        }
+    }
+    void release() {
+        if (!single_threaded) {
+            lock.unlock();
+        }
+    }
+
+    // Under the lock. The entry with that index once the device has written it, else nullptr.
+    [[nodiscard]] const vrdma_cqe* entry(std::uint32_t index) const {
+        vrdma_cqe* cqe = &ring[index & mask];
+        if (std::atomic_ref(cqe->sequence).load(std::memory_order_acquire) != index + 1) {
+            return nullptr;
+        }
+        return cqe;
+    }
+    // After a poll that found nothing: should the caller yield, once it has let go of the lock?
+    [[nodiscard]] bool wants_yield() {
+        if (++empty_polls < kEmptyPollsBeforeYield) {
+            return false;
+        }
+        empty_polls = 0;
+        return true;
+    }
+    void publish_consumer() {
+        std::atomic_ref(header->consumer).store(consumer, std::memory_order_release);
+    }
+};
+
+class CqGuard {
+  public:
+    explicit CqGuard(Cq& cq) : cq_(cq) { cq_.acquire(); }
+    ~CqGuard() { cq_.release(); }
+    CqGuard(const CqGuard&) = delete;
+    CqGuard& operator=(const CqGuard&) = delete;
+
+  private:
+    Cq& cq_;
+};
+
+[[nodiscard]] ibv_cq* create_cq(ibv_context* context, int cqe, ibv_comp_channel* channel,
+                                int comp_vector);
+[[nodiscard]] ibv_cq_ex* create_cq_ex(ibv_context* context, ibv_cq_init_attr_ex* attr);
+int resize_cq(ibv_cq* cq, int cqe);
+int destroy_cq(ibv_cq* cq);
+int req_notify_cq(ibv_cq* cq, int solicited_only);
+void cq_event(ibv_cq* cq);
+int poll_cq(ibv_cq* cq, int count, ibv_wc* wc);
+
+// IBV_WC_* flags of a completion.
+[[nodiscard]] inline unsigned wc_flags_of(const vrdma_cqe& cqe) {
+    unsigned flags = 0;
+    if ((cqe.flags & VRDMA_CQE_WITH_IMM) != 0) {
+        flags |= IBV_WC_WITH_IMM;
+    }
+    if ((cqe.flags & VRDMA_CQE_GRH) != 0) {
+        flags |= IBV_WC_GRH;
+    }
+    return flags;
+}
+
+// Under the lock: frees the slots that a completion says are free.
+void retire(Cq& cq, const vrdma_cqe& cqe);
+
+// Fills start_poll and its companions.
+void set_poll_functions(ibv_cq_ex& cq);
+
+// Removes the completions of the queue pair, which writes no more of them.
+void discard_completions_of(Cq& cq, std::uint32_t qpn);
+
+}  // namespace vrdma::verbs

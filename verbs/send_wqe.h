@@ -1,0 +1,55 @@
+// Parts of a send entry that ibv_post_send and the ibv_wr_* builder write alike.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+#include "driver/abi/wqe.h"
+#include "verbs/ah.h"
+#include "verbs/work_queue.h"
+
+namespace vrdma::verbs {
+
+inline constexpr unsigned kSendFlagsMask =
+    IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | IBV_SEND_INLINE;
+inline constexpr std::uint32_t kAtomicBytes = 8;
+
+// IBV_SEND_* to VRDMA_WQE_*.
+[[nodiscard]] inline std::uint8_t wqe_flags_of(unsigned send_flags) {
+    static_assert(IBV_SEND_FENCE == 1 && IBV_SEND_SIGNALED == 2 && IBV_SEND_SOLICITED == 4);
+    static_assert(VRDMA_WQE_SIGNALED == 1 && VRDMA_WQE_SOLICITED == 2 && VRDMA_WQE_FENCE == 4);
+    static_assert(static_cast<int>(IBV_SEND_INLINE) == static_cast<int>(VRDMA_WQE_INLINE));
+    return static_cast<std::uint8_t>((send_flags >> 1U & 3U) | (send_flags & 1U) << 2U |
+                                     (send_flags & IBV_SEND_INLINE));
+}
+
+// The entry's data segment on this queue, for everything but atomics.
+[[nodiscard]] inline std::byte* data_of(const SendQueue& sq, vrdma_send_wqe& wqe) {
+    return reinterpret_cast<std::byte*>(&wqe) + sq.data_offset;
+}
+
+// Writes count SGEs, without the empty ones: the device would have to look up their lkey for
+// nothing. Returns how many were written.
+[[nodiscard]] inline std::uint8_t write_sges(vrdma_sge* to, const ibv_sge* from,
+                                             std::uint32_t count) {
+    std::uint8_t written = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (from[i].length != 0) {
+            to[written] = {.address = from[i].addr, .length = from[i].length, .lkey = from[i].lkey};
+            ++written;
+        }
+    }
+    return written;
+}
+
+inline void write_address(vrdma_send_wqe& wqe, const ibv_ah& ah, std::uint32_t qpn,
+                          std::uint32_t qkey) {
+    wqe.ud.remote_qpn = qpn;
+    wqe.ud.remote_qkey = qkey;
+    std::memcpy(&wqe.ud_address, &Ah::of(&ah)->address, sizeof wqe.ud_address);
+}
+
+}  // namespace vrdma::verbs
