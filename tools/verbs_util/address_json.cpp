@@ -41,13 +41,26 @@ bool gid_from_text(const std::string& text, ibv_gid& gid) {
 Result<std::uint64_t> number_field(const nlohmann::json& json, const char* name,
                                    std::uint64_t limit) {
     const auto at = json.find(name);
-    if (at == json.end() || !at->is_number_unsigned() || at->get<std::uint64_t>() > limit) {
+    const bool natural = at != json.end() && at->is_number_integer() &&
+                         (at->is_number_unsigned() || at->get<std::int64_t>() >= 0);
+    if (!natural || at->get<std::uint64_t>() > limit) {
         return fail(
             ErrorKind::kPartner,
             fmt::format("a message of the other side has no field {} in [0, {}]", name, limit),
             "run the same version on both sides");
     }
     return at->get<std::uint64_t>();
+}
+
+std::string text_field(const nlohmann::json& json, const char* name) {
+    const auto at = json.find(name);
+    return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+const nlohmann::json& object_field(const nlohmann::json& json, const char* name) {
+    static const nlohmann::json empty = nlohmann::json::object();
+    const auto at = json.find(name);
+    return at != json.end() && at->is_object() ? *at : empty;
 }
 
 nlohmann::json address_to_json(const QueuePairAddress& address) {

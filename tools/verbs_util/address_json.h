@@ -17,4 +17,9 @@ namespace vrdma::verbs_util {
 [[nodiscard]] Result<std::uint64_t> number_field(const nlohmann::json& json, const char* name,
                                                  std::uint64_t limit);
 
+/// A text field of a message; empty when it is missing or no text.
+[[nodiscard]] std::string text_field(const nlohmann::json& json, const char* name);
+/// An object in a message; an empty object when it is missing or no object.
+[[nodiscard]] const nlohmann::json& object_field(const nlohmann::json& json, const char* name);
+
 }  // namespace vrdma::verbs_util
