@@ -5,32 +5,24 @@
 //
 // Whole pages are adopted although a pin may begin and end inside one. That is safe because
 // adoption does not change what the process sees: neighbours on the page (a malloc header, another
-// object) keep their contents and their address, and come back with them. It shows only in fork,
-// where such an edge page must not be shared with the child, which uses its neighbours. The child
-// handler therefore maps adopted memory privately and copies such pages at once, while the forking
-// thread of the parent waits for it. (Other threads of the parent do not wait: what they write to
-// such a page during those microseconds may be seen by the child.)
+// object) keep their contents and their address, and come back with them. It would show only in
+// a fork; fork.cpp sees to that.
 //
-// One lock guards everything. Fork takes it first, so a child never sees a half-made change. The
-// child handler allocates nothing; what it inherited is cleared at the next call.
+// One lock guards everything. Fork takes it first, so a child never sees a half-made change; what
+// a child inherited is cleared at its first call.
 #include "driver/memory/memory_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
-#include <mutex>
-#include <tuple>
 
-#include "driver/memory/pieces.h"
+#include "driver/memory/memory_map_state.h"
 #include "driver/memory/shared_file.h"
 
 namespace vrdma::tenant_memory {
@@ -60,91 +52,6 @@ Policy Policy::from_environment() {
     policy.complaint = std::string("VRDMA_MEMORY=") + value + ": expected auto or process";
     return policy;
 }
-
-class MemoryMapState {
-  public:
-    MemoryMapState() : policy_(Policy::from_environment()), pieces_(file_) {}
-
-    tl::expected<Pin, Error> pin(uint64_t address, uint64_t length, bool need_write);
-    void unpin(PinId id);
-    MemoryMap::Census census();
-    std::string adoption_text();
-    void count_own_thread(int32_t change);
-    void set_device(int fd);
-    void set_policy(const Policy& policy);
-
-    void before_fork();
-    void after_fork_in_parent();
-    void after_fork_in_child();
-
-  private:
-    using FileKey = std::tuple<uint32_t, uint32_t, uint64_t, bool>;  // device, inode, writable
-    struct HeldFile {
-        int fd = -1;
-        uint32_t references = 0;
-        std::string where;
-    };
-    struct Interval {
-        uint64_t start = 0;
-        uint64_t end = 0;
-    };
-    struct Record {
-        std::vector<uint64_t> pieces;  // offsets, one reference each
-        std::vector<FileKey> files;    // one reference each
-        std::vector<Interval> inner;   // of the adoption file: pages that are wholly the pin's
-    };
-    struct Draft {
-        Pin pin;
-        Record record;
-        uint64_t start;
-        uint64_t end;
-    };
-
-    std::unique_lock<std::mutex> lock();
-    tl::expected<void, Error> realize(const AddressSpace& space, const Segment& segment,
-                                      Draft& draft);
-    tl::expected<void, Error> add_process(const Segment& segment, const std::string& reason,
-                                          Draft& draft);
-    bool share(const Segment& segment, Draft& draft, std::string& reason);
-    void add(const Segment& segment, Range range, Draft& draft);
-    tl::expected<int, Error> process_memory();
-    void note_inner_pages(Draft& draft) const;
-    void let_go(const Record& record);
-    void collect();
-    Withholding withholding() { return find_withholding(policy_, device_fd_, own_threads_); }
-    void privatize(const Vma& vma) const;
-    Interval next_inner(uint64_t offset) const;
-    void copy_pages(const Vma& vma, uint64_t start, uint64_t end) const;
-
-    std::mutex mutex_;
-    Policy policy_;
-    AdoptionFile file_;
-    Pieces pieces_;
-    std::map<uint64_t, Record> pins_;
-    std::map<FileKey, HeldFile> files_;
-    uint64_t next_pin_ = 1;
-    uint32_t own_threads_ = 0;
-    int device_fd_ = -1;
-    int process_fd_ = -1;
-    ino_t process_inode_ = 0;
-    int fork_pipe_[2] = {-1, -1};
-    bool forked_ = false;  // we are a child and have not cleared what we inherited
-};
-
-namespace {
-
-uint64_t page_bytes() {
-    return static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-void close_and_forget(int& fd) {
-    if (fd >= 0) {
-        close(fd);
-        fd = -1;
-    }
-}
-
-}  // namespace
 
 std::unique_lock<std::mutex> MemoryMapState::lock() {
     std::unique_lock<std::mutex> held(mutex_);
@@ -426,104 +333,6 @@ void MemoryMapState::set_device(int fd) {
 void MemoryMapState::set_policy(const Policy& policy) {
     const auto held = lock();
     policy_ = policy;
-}
-
-void MemoryMapState::before_fork() {
-    auto held = lock();
-    if (!pieces_.all().empty() && pipe2(fork_pipe_, O_CLOEXEC) != 0) {
-        fork_pipe_[0] = fork_pipe_[1] = -1;  // then the parent does not wait
-    }
-    held.release();
-}
-
-void MemoryMapState::after_fork_in_parent() {
-    constexpr int kPatienceMs = 1000;  // a child that is stopped or slow must not hold us for ever
-    close_and_forget(fork_pipe_[1]);
-    if (fork_pipe_[0] >= 0) {
-        pollfd child_done{};
-        child_done.fd = fork_pipe_[0];
-        child_done.events = POLLIN;
-        (void)poll(&child_done, 1, kPatienceMs);  // hang-up: the child is done, or was never made
-    }
-    close_and_forget(fork_pipe_[0]);
-    mutex_.unlock();
-}
-
-void MemoryMapState::after_fork_in_child() {
-    forked_ = true;
-    if (!pieces_.all().empty()) {
-        VmaReader reader(VmaReader::Source::Maps);
-        Vma vma;
-        while (reader.next(vma)) {
-            if (vma.shared && maps_file(vma, pieces_.identity())) {
-                privatize(vma);
-            }
-        }
-        for (const auto& [offset, piece] : pieces_.all()) {
-            munmap(reinterpret_cast<void*>(piece.parked), piece.length);
-        }
-    }
-    for (auto& [key, file] : files_) {
-        close_and_forget(file.fd);
-    }
-    close_and_forget(process_fd_);  // it is the parent's memory
-    file_.close_in_child();
-    close_and_forget(fork_pipe_[1]);
-    close_and_forget(fork_pipe_[0]);
-    mutex_.unlock();
-}
-
-// Own pages for a mapping in the child: pages that are not wholly a pin's at once (the program uses
-// them for other things too), the others when the child writes to them.
-void MemoryMapState::privatize(const Vma& vma) const {
-    const int protection =
-        (vma.read ? PROT_READ : 0) | (vma.write ? PROT_WRITE : 0) | (vma.execute ? PROT_EXEC : 0);
-    void* const at = reinterpret_cast<void*>(vma.start);
-    const void* const made = mmap(at, vma.end - vma.start, protection, MAP_PRIVATE | MAP_FIXED,
-                                  file_.fd(), static_cast<off_t>(vma.offset));
-    if (made != at) {
-        // Going on would let this child write into its parent's memory.
-        dprintf(STDERR_FILENO, "vrdma: a child cannot get its own view of registered memory: %s\n",
-                strerror(errno));
-        abort();
-    }
-    if (!vma.write) {
-        return;
-    }
-    const uint64_t end = vma.offset + (vma.end - vma.start);
-    uint64_t offset = vma.offset;
-    while (offset < end) {
-        const Interval inner = next_inner(offset);
-        copy_pages(vma, offset, std::min(inner.start, end));
-        offset = inner.end;
-    }
-}
-
-// The first stretch of a pin's own pages that ends behind `offset`; beyond everything if none does.
-MemoryMapState::Interval MemoryMapState::next_inner(uint64_t offset) const {
-    Interval next{UINT64_MAX, UINT64_MAX};
-    for (const auto& [id, record] : pins_) {
-        for (const Interval& inner : record.inner) {
-            if (inner.end > offset && inner.start < next.start) {
-                next = inner;
-            }
-        }
-    }
-    return next;
-}
-
-void MemoryMapState::copy_pages(const Vma& vma, uint64_t start, uint64_t end) const {
-    const uint64_t page = page_bytes();
-    while (start < end) {
-        const off_t data = lseek(file_.fd(), static_cast<off_t>(start), SEEK_DATA);
-        if (data < 0 || static_cast<uint64_t>(data) >= end) {
-            return;
-        }
-        start = static_cast<uint64_t>(data);
-        auto* byte = reinterpret_cast<volatile unsigned char*>(vma.start + (start - vma.offset));
-        *byte = *byte;
-        start += page;
-    }
 }
 
 namespace {

@@ -126,6 +126,9 @@ class Writers {
 };
 
 TEST_F(AdoptTest, concurrent_writers_lose_no_store_on_the_way_in_or_out) {
+    if (!can_withhold()) {
+        GTEST_SKIP() << map().adoption_text();
+    }
     const Memory memory(16 * kMiB);
     // Half of the pages exist; the others are first touched while we work.
     memset(memory.data(), 0, memory.size() / 2);
@@ -141,6 +144,9 @@ TEST_F(AdoptTest, concurrent_writers_lose_no_store_on_the_way_in_or_out) {
 }
 
 TEST_F(AdoptTest, concurrent_system_calls_wait_and_lose_nothing) {
+    if (!can_withhold()) {
+        GTEST_SKIP() << map().adoption_text();
+    }
     const Memory memory(4 * kMiB);
     int pipe_ends[2];
     ASSERT_EQ(pipe(pipe_ends), 0);

@@ -3,8 +3,10 @@
 #include <malloc.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "tests/unit/driver_memory/support.h"
@@ -192,6 +194,38 @@ TEST_F(ForkTest, heap_works_in_parent_and_child_with_registered_blocks) {
     EXPECT_EQ(status, 0);
     for (const Pin& pin : pins) {
         map().unpin(pin.id);
+    }
+}
+
+TEST_F(ForkTest, fork_while_other_threads_pin_is_sane) {
+    if (!can_withhold()) {
+        GTEST_SKIP() << map().adoption_text();
+    }
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; i++) {
+        threads.emplace_back([&stop] {
+            const Memory own(64 * kPage);
+            for (uint64_t round = 1; !stop; round++) {
+                own.word(round % 64 * kPage) = round;
+                map().unpin(pinned(own.address(8), 30 * kPage).id);
+            }
+        });
+    }
+    for (int round = 0; round < 50; round++) {
+        const Memory memory(4 * kPage);
+        memory.word(0) = 1;
+        const Pin pin = pinned(memory.address(), memory.size());
+        EXPECT_TRUE(in_child([&] {
+            memory.word(0)++;
+            return memory.word(0) == 2 && map().census().pins == 0;
+        }));
+        EXPECT_EQ(memory.word(0), 1u);
+        map().unpin(pin.id);
+    }
+    stop = true;
+    for (std::thread& thread : threads) {
+        thread.join();
     }
 }
 

@@ -231,7 +231,7 @@ TEST_F(PolicyTest, growing_mapping_is_reached_through_the_process) {
 TEST_F(PolicyTest, locked_memory_is_reached_through_the_process_and_stays_locked) {
     const Memory memory(4 * kPage);
     memory.word(0) = 1;
-    if (mlock(memory.data(), memory.size()) != 0) {
+    if (syscall(SYS_mlock, memory.data(), memory.size()) != 0) {
         GTEST_SKIP() << "mlock is not permitted here";
     }
     expect_process(memory.address(), memory.size(), "locked");

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include "driver/memory/memory_map.h"
 #include "driver/memory/vma.h"
@@ -74,6 +75,16 @@ inline uint64_t covered_bytes(const Pin& pin) {
         sum += range.length;
     }
     return sum;
+}
+
+// Whether userfaultfd is granted here, so that memory is adopted under several threads.
+inline bool can_withhold() {
+    Policy many;
+    many.foreign_threads = 2;
+    map().set_policy(many);
+    const bool can = map().adoption_text().find("not adopted") == std::string::npos;
+    map().set_policy(Policy{});
+    return can;
 }
 
 // The mapping at an address.
