@@ -1,0 +1,129 @@
+// Boost.Asio has no sequenced-packet acceptor, so the listening socket is a plain descriptor that
+// is waited for. A tenant that opens connections without end is stopped at its quota of contexts.
+#include "dataplane/app/attach_server.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace vrdma::app {
+namespace {
+
+constexpr int kBacklog = 128;
+constexpr uint64_t kConnectionsBeyondQuota = 16;  // that have not sent OPEN yet
+
+control::ClaimError failed(const std::string& what, const std::string& path) {
+    return {fmt::format("{} {}: {}", what, path, std::strerror(errno)),
+            "check the rights of the runtime directory and the vNIC's owner, group and mode"};
+}
+
+}  // namespace
+
+AttachServer::AttachServer(boost::asio::io_context& io, std::vector<platform::Worker*> workers,
+                           platform::DeferredReclaimer& reclaimer, Place place)
+    : io_(io), workers_(std::move(workers)), reclaimer_(reclaimer), place_(std::move(place)) {}
+
+AttachServer::~AttachServer() = default;
+
+tl::expected<void, control::ClaimError> AttachServer::open(
+    const std::shared_ptr<AttachedVnic>& vnic, const std::string& path,
+    const control::SocketAccess& access) {
+    auto claim = control::SocketClaim::take(path);
+    if (!claim) {
+        return tl::unexpected(claim.error());
+    }
+    const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (socket < 0) {
+        return tl::unexpected(failed("no socket for", path));
+    }
+    boost::asio::posix::stream_descriptor descriptor(io_, socket);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
+    // Nobody may connect before the rights are the configured ones.
+    const mode_t old_mask = umask(0777);
+    const int bound = bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    umask(old_mask);
+    if (bound != 0) {
+        return tl::unexpected(failed("cannot bind", path));
+    }
+    const bool owned = access.owner || access.group;
+    if (owned && chown(path.c_str(), access.owner.value_or(static_cast<uid_t>(-1)),
+                       access.group.value_or(static_cast<gid_t>(-1))) != 0) {
+        return tl::unexpected(failed("cannot change the owner of", path));
+    }
+    if (chmod(path.c_str(), access.mode) != 0 || listen(socket, kBacklog) != 0) {
+        return tl::unexpected(failed("cannot listen on", path));
+    }
+    listeners_[vnic->index] =
+        std::make_unique<Listener>(Listener{vnic, std::move(*claim), std::move(descriptor)});
+    accept(vnic->index);
+    return {};
+}
+
+void AttachServer::accept(uint32_t vnic) {
+    Listener& listener = *listeners_.at(vnic);
+    listener.socket.async_wait(
+        boost::asio::posix::stream_descriptor::wait_read,
+        [this, vnic](const boost::system::error_code& error) {
+            const auto found = listeners_.find(vnic);
+            if (error || found == listeners_.end()) {
+                return;
+            }
+            Listener& ready = *found->second;
+            const int socket = accept4(ready.socket.native_handle(), nullptr, nullptr,
+                                       SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (socket >= 0) {
+                uint64_t already = 0;
+                for (const auto& connection : connections_) {
+                    already += connection->vnic().index == vnic ? 1U : 0U;
+                }
+                const uint64_t allowed =
+                    ready.vnic->quota.limits()[Resource::Contexts] + kConnectionsBeyondQuota;
+                if (already >= allowed) {
+                    spdlog::warn("too many connections vnic={} limit={}: one more is refused",
+                                 ready.vnic->name, allowed);
+                    ::close(socket);
+                } else {
+                    const uint32_t worker = place_(*ready.vnic);
+                    auto connection = std::make_shared<Connection>(
+                        io_, socket,
+                        Connection::Environment{*workers_[worker], worker, ready.vnic, reclaimer_,
+                                                [this](const std::shared_ptr<Connection>& gone) {
+                                                    std::erase(connections_, gone);
+                                                }});
+                    connections_.push_back(connection);
+                    connection->start();
+                }
+            }
+            accept(vnic);
+        });
+}
+
+void AttachServer::close(uint32_t vnic) {
+    listeners_.erase(vnic);
+    const std::vector<std::shared_ptr<Connection>> all = connections_;
+    for (const auto& connection : all) {
+        if (connection->vnic().index == vnic) {
+            connection->shut_down(true);
+        }
+    }
+}
+
+void AttachServer::close_all() {
+    listeners_.clear();
+    const std::vector<std::shared_ptr<Connection>> all = connections_;
+    for (const auto& connection : all) {
+        connection->shut_down(true);
+    }
+}
+
+}  // namespace vrdma::app

@@ -1,0 +1,56 @@
+// The attach sockets: one for every vNIC. Whoever can connect to it may use the vNIC.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <tl/expected.hpp>
+
+#include "dataplane/app/connection.h"
+#include "dataplane/control/configuration.h"
+#include "dataplane/control/socket_claim.h"
+
+namespace vrdma::app {
+
+class AttachServer {
+  public:
+    // Picks the worker of a new context.
+    using Place = std::function<uint32_t(const AttachedVnic&)>;
+
+    AttachServer(boost::asio::io_context& io, std::vector<platform::Worker*> workers,
+                 platform::DeferredReclaimer& reclaimer, Place place);
+    ~AttachServer();
+
+    // Listens on `path` for drivers of the vNIC.
+    [[nodiscard]] tl::expected<void, control::ClaimError> open(
+        const std::shared_ptr<AttachedVnic>& vnic, const std::string& path,
+        const control::SocketAccess& access);
+    // Stops listening and ends every connection of the vNIC.
+    void close(uint32_t vnic);
+    void close_all();
+
+    [[nodiscard]] const std::vector<std::shared_ptr<Connection>>& connections() const {
+        return connections_;
+    }
+
+  private:
+    struct Listener {
+        std::shared_ptr<AttachedVnic> vnic;
+        control::SocketClaim claim;
+        boost::asio::posix::stream_descriptor socket;
+    };
+    void accept(uint32_t vnic);
+
+    boost::asio::io_context& io_;
+    std::vector<platform::Worker*> workers_;
+    platform::DeferredReclaimer& reclaimer_;
+    Place place_;
+    std::map<uint32_t, std::unique_ptr<Listener>> listeners_;
+    std::vector<std::shared_ptr<Connection>> connections_;
+};
+
+}  // namespace vrdma::app

@@ -1,0 +1,101 @@
+// One attached driver: its socket, its context on a shard, and what it uses.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "dataplane/platform/tenant_ports.h"
+#include "dataplane/platform/worker.h"
+#include "dataplane/tenant/quota.h"
+#include "driver/abi/command.h"
+
+namespace vrdma::app {
+
+// The vNIC as its connections see it.
+struct AttachedVnic {
+    uint32_t index = 0;
+    std::string name;
+    Vnic device;
+    Quota quota{ResourceCounts{}};
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+  public:
+    struct Environment {
+        platform::Worker& worker;
+        uint32_t worker_index;
+        std::shared_ptr<AttachedVnic> vnic;
+        platform::DeferredReclaimer& reclaimer;
+        std::function<void(const std::shared_ptr<Connection>&)> gone;  // its end is complete
+    };
+    Connection(boost::asio::io_context& io, int socket, Environment environment);
+    ~Connection();
+
+    void start();
+    // Ends it: DEVICE_FATAL to the tenant when `announce`, then everything it has is freed.
+    void shut_down(bool announce);
+
+    [[nodiscard]] int64_t process_id() const { return process_id_; }
+    [[nodiscard]] const AttachedVnic& vnic() const { return *environment_.vnic; }
+    [[nodiscard]] uint32_t worker_index() const { return environment_.worker_index; }
+    [[nodiscard]] std::optional<uint32_t> context() const { return context_; }
+
+  private:
+    friend class CommandJob;
+    friend class OpenJob;
+    friend class TeardownJob;
+    struct Received {
+        std::vector<std::byte> message;
+        std::vector<int> files;
+    };
+    // Quota that a command takes (or frees) when it succeeds.
+    struct Charge {
+        std::optional<Resource> resource;
+        uint64_t bytes = 0;
+        bool frees = false;
+        uint32_t mr = 0;
+    };
+
+    void wait();
+    void on_readable();
+    [[nodiscard]] std::optional<Received> receive();
+    void handle(Received received);
+    void open(const vrdma_command_header& header, Received& received);
+    void command(const vrdma_command_header& header, Received& received);
+    [[nodiscard]] std::optional<std::string> attach(const vrdma_command_header& header,
+                                                    Received& received, Attachment& attachment);
+    [[nodiscard]] Charge charge_of(const vrdma_command_header& header,
+                                   const std::vector<std::byte>& message) const;
+    [[nodiscard]] bool take(const Charge& charge);
+    void settle(const Charge& charge, bool succeeded, uint32_t handle);
+    void respond(const vrdma_command_header& header, vrdma_status status, std::string_view reason,
+                 std::span<const std::byte> body, int file = -1);
+    void submit(std::unique_ptr<platform::Job> job);
+    // After a job: on to the next message, or to the end.
+    void resume();
+    void end();
+    void tear_down();
+    [[nodiscard]] vrdma_rsp_open open_response(const vrdma_cmd_open& request) const;
+
+    boost::asio::posix::stream_descriptor socket_;
+    Environment environment_;
+    int64_t process_id_ = 0;
+    std::optional<uint32_t> context_;
+    std::byte* doorbell_ = nullptr;
+    int kick_file_ = -1;
+    int event_file_ = -1;  // owned by the shard once the context is open
+    bool busy_ = false;    // a job of this connection is on the worker
+    bool ending_ = false;
+    ResourceCounts used_;
+    std::unordered_map<uint32_t, uint64_t> mr_bytes_;  // by MR handle
+    std::vector<std::byte> buffer_;
+};
+
+}  // namespace vrdma::app

@@ -1,0 +1,13 @@
+// The workers' clock: the processor's time stamp counter in nanoseconds.
+#pragma once
+
+#include "dataplane/base/time.h"
+
+namespace vrdma::platform {
+
+// Measures the counter against CLOCK_MONOTONIC once; about 20 ms. Before the first now().
+void calibrate_clock();
+// Monotonic; not the wall clock. 10 ns.
+[[nodiscard]] Instant now();
+
+}  // namespace vrdma::platform

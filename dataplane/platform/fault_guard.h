@@ -1,0 +1,23 @@
+// Survives tenants that take memory away from under a mapping (a truncated file, a full tmpfs).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace vrdma::platform {
+
+// Installs the SIGBUS handler. Once, before the first guard().
+void install_fault_guard();
+
+struct GuardedRange {
+    uint32_t index;
+    const std::atomic<bool>*
+        broken;  // becomes true when the memory went away; then it is zero pages
+};
+// Control thread only. nullopt: too many mappings.
+[[nodiscard]] std::optional<GuardedRange> guard(std::byte* base, uint64_t length);
+void unguard(const std::byte* base);
+
+}  // namespace vrdma::platform

@@ -1,0 +1,197 @@
+// Spin, then sleep. After a turn without work the worker spins for idle_spin, which is about what
+// waking it costs, so it never loses more than a factor of two against the best decision. Before it
+// sleeps it asks every context to kick, looks once more, and only then waits in epoll for kicks,
+// wake-ups and the next timer. There is no sleeping by time to poll: that costs both latency and
+// processor.
+//
+// A worker may share its core with the program that waits for it (two-core machines do). It finds
+// out by yielding now and then: a yield that takes long means somebody else ran, and from then on
+// it yields in every idle turn, until yields are short again.
+#include "dataplane/platform/worker.h"
+
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <array>
+#include <cerrno>
+
+#include "dataplane/platform/clock.h"
+
+namespace vrdma::platform {
+namespace {
+
+constexpr uint64_t kWakeTag = UINT64_MAX;
+constexpr uint32_t kYieldEvery = 64;  // idle turns
+constexpr Duration kYieldWasUsed = Duration::microseconds(3);
+constexpr Duration kCollectWhileIdle = Duration::microseconds(5);
+constexpr Duration kCollectWhileBusy = Duration::microseconds(20);
+constexpr int kKicksAtOnce = 64;
+
+}  // namespace
+
+Worker::Worker(Shard& shard, const WorkerOptions& options, int done_event)
+    : shard_(shard),
+      options_(options),
+      done_event_(done_event),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    VR_CHECK(epoll_ >= 0 && wake_event_ >= 0);
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = kWakeTag;
+    VR_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_event_, &event) == 0);
+}
+
+Worker::~Worker() {
+    close(epoll_);
+    close(wake_event_);
+}
+
+void Worker::wake() {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (sleeping_.load(std::memory_order_relaxed) && sleeping_.exchange(false)) {
+        const uint64_t one = 1;
+        [[maybe_unused]] const ssize_t written = write(wake_event_, &one, sizeof one);
+    }
+}
+
+void Worker::stop() {
+    stop_.store(true, std::memory_order_release);
+    wake();
+}
+
+bool Worker::submit(std::unique_ptr<Job>& job) {
+    if (!submitted_.push(job.get())) {
+        return false;
+    }
+    (void)job.release();  // comes back through finished_
+    wake();
+    return true;
+}
+
+void Worker::finish_jobs() {
+    Job* job = nullptr;
+    while (finished_.pop(job)) {
+        const std::unique_ptr<Job> owned(job);
+        owned->finish();
+    }
+}
+
+bool Worker::watch(uint32_t context, int kick_file) {
+    // Edge-triggered and never read: a read could block, since the tenant shares the file's flags.
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLET;
+    event.data.u64 = context;
+    return epoll_ctl(epoll_, EPOLL_CTL_ADD, kick_file, &event) == 0;
+}
+
+void Worker::forget(int kick_file) {
+    epoll_ctl(epoll_, EPOLL_CTL_DEL, kick_file, nullptr);
+}
+
+bool Worker::run_jobs() {
+    if (submitted_.empty() && running_.empty()) [[likely]] {
+        return false;
+    }
+    Job* job = nullptr;
+    while (submitted_.pop(job)) {
+        running_.push_back(job);
+    }
+    bool any_finished = false;
+    std::erase_if(running_, [&](Job* candidate) {
+        if (!candidate->run(shard_)) {
+            return false;
+        }
+        VR_CHECK(finished_.push(candidate));
+        any_finished = true;
+        return true;
+    });
+    if (any_finished) {
+        const uint64_t one = 1;
+        [[maybe_unused]] const ssize_t written = write(done_event_, &one, sizeof one);
+    }
+    return true;
+}
+
+bool Worker::collect_kicks(Duration timeout) {
+    std::array<epoll_event, kKicksAtOnce> events;
+    const timespec time{timeout.ns / 1'000'000'000, timeout.ns % 1'000'000'000};
+    const timespec* limit = timeout == Duration{INT64_MAX} ? nullptr : &time;
+    const int count = epoll_pwait2(epoll_, events.data(), kKicksAtOnce, limit, nullptr);
+    for (int i = 0; i < count; ++i) {
+        const uint64_t tag = events[static_cast<size_t>(i)].data.u64;
+        if (tag == kWakeTag) {
+            uint64_t value = 0;
+            [[maybe_unused]] const ssize_t taken = read(wake_event_, &value, sizeof value);
+            continue;
+        }
+        shard_.kicked(static_cast<uint32_t>(tag));
+        statistics_.kicks.fetch_add(1, std::memory_order_relaxed);
+    }
+    return count > 0;
+}
+
+void Worker::sleep() {
+    sleeping_.store(true, std::memory_order_seq_cst);
+    shard_.arm_kicks();
+    bool work = shard_.turn(now()) || run_jobs() || stop_.load(std::memory_order_acquire);
+    if (!work) {
+        const Instant deadline = shard_.next_deadline();
+        const Duration wait = deadline == Instant::never()
+                                  ? Duration{INT64_MAX}
+                                  : Duration{std::max<int64_t>((deadline - now()).ns, 0)};
+        statistics_.sleeps.fetch_add(1, std::memory_order_relaxed);
+        statistics_.asleep.store(true, std::memory_order_relaxed);
+        collect_kicks(wait);
+        statistics_.asleep.store(false, std::memory_order_relaxed);
+    }
+    sleeping_.store(false, std::memory_order_seq_cst);
+    shard_.disarm_kicks();
+    idle_since_ = now();
+}
+
+void Worker::idle(Instant time) {
+    ++idle_turns_;
+    if (shard_.has_cold_contexts() && time - last_collection_ >= kCollectWhileIdle) {
+        last_collection_ = time;
+        if (collect_kicks(Duration{})) {
+            return;
+        }
+    }
+    if (!options_.dedicated && time - idle_since_ >= options_.idle_spin) {
+        sleep();
+        return;
+    }
+    if (core_is_shared_ || idle_turns_ % kYieldEvery == 0) {
+        sched_yield();
+        core_is_shared_ = now() - time > kYieldWasUsed;
+        return;
+    }
+    _mm_pause();
+}
+
+void Worker::run() {
+    idle_since_ = now();
+    while (!stop_.load(std::memory_order_relaxed)) {
+        const Instant time = now();
+        bool worked = shard_.turn(time);
+        worked |= run_jobs();
+        statistics_.turns.store(statistics_.turns.load(std::memory_order_relaxed) + 1,
+                                std::memory_order_relaxed);
+        if (!worked) {
+            idle(time);
+            continue;
+        }
+        idle_since_ = time;
+        idle_turns_ = 0;
+        if (shard_.has_cold_contexts() && time - last_collection_ >= kCollectWhileBusy) {
+            last_collection_ = time;
+            collect_kicks(Duration{});
+        }
+    }
+}
+
+}  // namespace vrdma::platform
