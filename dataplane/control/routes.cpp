@@ -133,7 +133,7 @@ ApiResponse no_such_vnic(const Call& call, const std::string& name) {
     }
     return problem(404, fmt::format("there is no vNIC \"{}\"", name),
                    known.empty() ? "no vNIC exists yet" : "one of: " + known,
-                   "list them with GET /v1/vnics, or add one");
+                   "list them with vrdmactl vnic list (GET /v1/vnics)");
 }
 
 /// Answers 404 and returns false if the path names no vNIC.
@@ -259,7 +259,7 @@ void get_qp(const Call& call) {
     if (error != std::errc{} || stop != end || qpn > kHighest) {
         call.respond(problem(400, fmt::format("\"{}\" is no queue pair number", call.name),
                              "a whole number of 24 bits, decimal or 0x and hexadecimal",
-                             "list queue pairs with GET /v1/qps"));
+                             "list queue pairs with vrdmactl qp list (GET /v1/qps)"));
         return;
     }
     call.model.qp(qpn, respond_json<QpInfo>(call));

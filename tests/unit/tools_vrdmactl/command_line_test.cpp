@@ -1,0 +1,112 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/vrdmactl/exit_code.h"
+#include "tools/vrdmactl/invocation.h"
+
+namespace vrdma::vrdmactl {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using testing::HasSubstr;
+
+struct Line {
+    Arguments arguments;
+    const char* method;
+    const char* target;
+};
+
+class CommandLine : public testing::TestWithParam<Line> {};
+
+TEST_P(CommandLine, becomes_this_request) {
+    const auto invocation = parse_command_line(GetParam().arguments);
+    ASSERT_TRUE(invocation) << invocation.error().text;
+    EXPECT_EQ(invocation->request.method, GetParam().method);
+    EXPECT_EQ(invocation->request.target, GetParam().target);
+    EXPECT_TRUE(invocation->render);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Subcommands, CommandLine,
+    testing::Values(
+        Line{{"status"}, "GET", "/v1/status"}, Line{{"vnic", "list"}, "GET", "/v1/vnics"},
+        Line{{"vnic", "show", "a"}, "GET", "/v1/vnics/a"},
+        Line{{"vnic", "del", "a"}, "DELETE", "/v1/vnics/a"},
+        Line{{"vnic", "del", "a", "--force"}, "DELETE", "/v1/vnics/a?force=true"},
+        Line{{"vnic", "set", "a", "down"}, "PATCH", "/v1/vnics/a"},
+        Line{{"qp", "list"}, "GET", "/v1/qps"},
+        Line{{"qp", "list", "--vnic", "a", "--limit", "5"}, "GET", "/v1/qps?vnic=a&limit=5"},
+        Line{{"qp", "show", "0x12"}, "GET", "/v1/qps/0x12"},
+        Line{{"mr", "list", "--limit", "5"}, "GET", "/v1/mrs?limit=5"},
+        Line{{"counters"}, "GET", "/v1/counters"},
+        Line{{"counters", "--vnic", "a", "--all"}, "GET", "/v1/counters?vnic=a"}));
+
+TEST(CommandLineOptions, vnic_add_sends_numbers_as_numbers) {
+    const auto invocation = parse_command_line(
+        {"vnic", "add", "b", "--network", "7", "--address", "10.0.0.2", "--owner", "1000",
+         "--group", "users", "--mode", "0666", "--max-qps", "10", "--max-mr-bytes", "64 GiB"});
+    ASSERT_TRUE(invocation) << invocation.error().text;
+    EXPECT_EQ(invocation->request.method, "POST");
+    EXPECT_EQ(invocation->request.target, "/v1/vnics");
+    EXPECT_EQ(nlohmann::json::parse(invocation->request.body),
+              nlohmann::json::parse(R"({"name":"b","network":"7","address":"10.0.0.2",
+                  "owner":1000,"group":"users","mode":"0666","max_qps":10,
+                  "max_mr_bytes":"64 GiB"})"));
+}
+
+TEST(CommandLineOptions, vnic_set_sends_the_state) {
+    const auto invocation = parse_command_line({"vnic", "set", "a", "up"});
+    ASSERT_TRUE(invocation);
+    EXPECT_EQ(invocation->request.body, R"({"state":"up"})");
+}
+
+TEST(CommandLineOptions, service_options_stand_before_or_after_the_subcommand) {
+    const auto before = parse_command_line({"--json", "--socket", "/s", "vnic", "list"});
+    ASSERT_TRUE(before) << before.error().text;
+    EXPECT_TRUE(before->json);
+    EXPECT_EQ(before->service.socket, "/s");
+    const auto after = parse_command_line({"vnic", "list", "--runtime-dir", "/r", "--json"});
+    ASSERT_TRUE(after) << after.error().text;
+    EXPECT_TRUE(after->json);
+    EXPECT_EQ(after->service.runtime_dir, "/r");
+    EXPECT_EQ(after->service.socket, std::nullopt);
+}
+
+class WrongLine : public testing::TestWithParam<Arguments> {};
+
+TEST_P(WrongLine, is_a_usage_error) {
+    const auto invocation = parse_command_line(GetParam());
+    ASSERT_FALSE(invocation);
+    EXPECT_EQ(invocation.error().exit_code, kUsage);
+    EXPECT_FALSE(invocation.error().text.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lines, WrongLine,
+    testing::Values(Arguments{}, Arguments{"stats"}, Arguments{"vnic"}, Arguments{"vnic", "show"},
+                    Arguments{"vnic", "show", "a/b"}, Arguments{"vnic", "show", ""},
+                    Arguments{"vnic", "set", "a"}, Arguments{"vnic", "set", "a", "off"},
+                    Arguments{"vnic", "add", "b"}, Arguments{"vnic", "add", "b", "--network", "n"},
+                    Arguments{"qp", "show"}, Arguments{"qp", "show", "1?x=1"},
+                    Arguments{"qp", "list", "--limit", "0"},
+                    Arguments{"qp", "list", "--limit", "65537"},
+                    Arguments{"qp", "list", "--vnic", "a&limit=5"}, Arguments{"status", "extra"},
+                    Arguments{"--socket", "/s", "--runtime-dir", "/r", "status"}));
+
+TEST(CommandLineOptions, help_ends_well_and_names_the_exit_codes) {
+    const auto invocation = parse_command_line({"--help"});
+    ASSERT_FALSE(invocation);
+    EXPECT_EQ(invocation.error().exit_code, kDone);
+    EXPECT_THAT(invocation.error().text, HasSubstr("Exit status: 0 done"));
+}
+
+TEST(CommandLineOptions, version_ends_well) {
+    const auto invocation = parse_command_line({"--version"});
+    ASSERT_FALSE(invocation);
+    EXPECT_EQ(invocation.error().exit_code, kDone);
+    EXPECT_THAT(invocation.error().text, HasSubstr("vrdmactl "));
+}
+
+}  // namespace
+}  // namespace vrdma::vrdmactl
