@@ -1,5 +1,8 @@
 // What is not adopted and why, what is refused, and the way through the process.
 #include <fcntl.h>
+#include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -284,6 +287,59 @@ TEST_F(PolicyTest, memory_in_too_many_mappings_becomes_one_process_range) {
     EXPECT_FALSE(pin.ranges[0].writable);
     EXPECT_EQ(pin.ranges[0].length, memory.size());
     map().unpin(pin.id);
+}
+
+TEST_F(PolicyTest, range_under_the_programs_own_userfaultfd_is_reached_through_the_process) {
+    const Memory memory(4 * kPage);
+    memset(memory.data(), 1, memory.size());
+    const int own = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY));
+    uffdio_api api{UFFD_API, 0, 0};
+    uffdio_register range{{memory.address(), memory.size()}, UFFDIO_REGISTER_MODE_MISSING, 0};
+    if (!can_withhold() || own < 0 || ioctl(own, UFFDIO_API, &api) != 0 ||
+        ioctl(own, UFFDIO_REGISTER, &range) != 0) {
+        GTEST_SKIP() << "userfaultfd is not permitted here";
+    }
+    expect_process(memory.address(), memory.size(), "the program uses userfaultfd");
+    EXPECT_EQ(memory.data()[100], 1);
+    close(own);
+}
+
+TEST_F(PolicyTest, process_with_pages_pinned_for_a_device_is_reached_through_itself) {
+    const Memory memory(4 * kPage);
+    const Memory fixed(4 * kPage);
+    io_uring_params parameters{};
+    const int ring = static_cast<int>(syscall(SYS_io_uring_setup, 1, &parameters));
+    const iovec buffer{fixed.data(), fixed.size()};
+    if (ring < 0 ||
+        syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1) != 0) {
+        GTEST_SKIP() << "io_uring is not permitted here";
+    }
+    expect_process(memory.address(), memory.size(), "pinned for another device");
+    close(ring);
+}
+
+TEST_F(PolicyTest, process_about_to_run_out_of_mappings_is_reached_through_itself) {
+    const pid_t child = fork();
+    if (child == 0) {
+        const Memory memory(4 * kPage);
+        // Every second page of other protection: as many mappings as there are pages.
+        constexpr uint64_t kPages = 200000;
+        const Memory many(kPages * kPage, PROT_NONE);
+        for (uint64_t page = 0; page < kPages; page += 2) {
+            if (mprotect(many.data() + page * kPage, kPage, PROT_READ) != 0) {
+                auto pin = map().pin(memory.address(), memory.size(), true);
+                _exit(pin && pin->ranges[0].reason.find("max_map_count") != std::string::npos ? 0
+                                                                                              : 1);
+            }
+        }
+        _exit(3);  // vm.max_map_count is higher than this test can reach
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WEXITSTATUS(status) == 3) {
+        GTEST_SKIP() << "vm.max_map_count is too high to reach here";
+    }
+    EXPECT_EQ(status, 0);
 }
 
 TEST_F(PolicyTest, another_process_reads_and_writes_through_the_descriptor) {
