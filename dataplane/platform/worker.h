@@ -83,7 +83,7 @@ class Worker {
     Instant idle_since_;
     Instant last_collection_;
     uint32_t idle_turns_ = 0;
-    bool core_is_shared_ = false;
+    Instant shared_until_;  // the core has other users: do not spin
     WorkerStatistics statistics_;
 };
 
