@@ -62,8 +62,8 @@ struct HostLimits {
 
 /// The most that HostLimits may be set to.
 constexpr HostLimits kHostLimitBounds{
-    .max_vnics = 4096,
-    .max_contexts = 16384,
+    .max_vnics = 1024,
+    .max_contexts = 4096,
     .max_pds = 262144,
     .max_mrs = 4194304,
     .max_cqs = 65536,

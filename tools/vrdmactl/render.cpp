@@ -74,8 +74,11 @@ std::string counters_text(const Json& counters, bool all) {
         }
         table.add({text_of(counter, "name"), text_of(counter, "value"), text_of(counter, "help")});
     }
-    const std::string note =
-        zero == 0 ? std::string() : fmt::format("{} more are zero; show them with --all\n", zero);
+    std::string note;
+    if (zero != 0) {
+        note = fmt::format("{} {} zero; show them with --all\n", zero,
+                           table.empty() ? "counters, all" : "more are");
+    }
     return (table.empty() ? std::string() : table.text()) + note;
 }
 

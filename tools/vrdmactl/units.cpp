@@ -83,6 +83,9 @@ std::string rnr_retry_text(std::uint64_t count) {
 std::string gid_text(const std::string& gid) {
     constexpr std::string_view kMapped = "0000:0000:0000:0000:0000:ffff:";
     constexpr std::size_t kLength = 39;
+    if (gid == "0000:0000:0000:0000:0000:0000:0000:0000") {
+        return "empty";
+    }
     if (!gid.starts_with(kMapped) || gid.size() != kLength) {
         return gid;
     }

@@ -22,7 +22,8 @@ namespace vrdma::vrdmactl {
 /// A retry count, of which 7 has a meaning of its own for RNR.
 [[nodiscard]] std::string rnr_retry_text(std::uint64_t count);
 
-/// "10.0.0.1 (::ffff:10.0.0.1)" for a GID that maps an IPv4 address, else the GID.
+/// "10.0.0.1 (::ffff:10.0.0.1)" for a GID that maps an IPv4 address, "empty" for zeros, else
+/// the GID.
 [[nodiscard]] std::string gid_text(const std::string& gid);
 
 }  // namespace vrdma::vrdmactl

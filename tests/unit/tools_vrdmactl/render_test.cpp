@@ -1,5 +1,7 @@
 #include "tools/vrdmactl/render.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -128,6 +130,13 @@ TEST(Render, counters_that_are_zero_are_left_out_and_counted) {
     EXPECT_THAT(text, Not(HasSubstr("refusals")));
     EXPECT_THAT(text, HasSubstr("1 more are zero"));
     EXPECT_THAT(text, HasSubstr("vNIC a in network blue"));
+}
+
+TEST(Render, counters_that_are_all_zero_are_only_counted) {
+    control::Counters counters = some_counters();
+    counters.vnics[0].counters[0].value = 0;
+    EXPECT_THAT(render_counters(control::to_json(counters), false),
+                HasSubstr("vNIC a in network blue\n1 counters, all zero; show them with --all\n"));
 }
 
 TEST(Render, counters_with_all_show_zeros) {

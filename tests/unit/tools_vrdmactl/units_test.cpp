@@ -47,6 +47,7 @@ TEST(Units, gid_that_maps_ipv4_shows_the_address) {
               "fe80:0000:0000:0000:0000:00ff:fe00:0001");
     EXPECT_EQ(gid_text("0000:0000:0000:0000:0000:ffff:zzzz:00ff"),
               "0000:0000:0000:0000:0000:ffff:zzzz:00ff");
+    EXPECT_EQ(gid_text("0000:0000:0000:0000:0000:0000:0000:0000"), "empty");
     EXPECT_EQ(gid_text("-"), "-");
 }
 
