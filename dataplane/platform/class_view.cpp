@@ -27,7 +27,6 @@
 #include <cstdint>
 #include <fstream>
 #include <optional>
-#include <ranges>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -261,14 +260,14 @@ Visibility<void> show_nodes(const ViewPlaces& places, const RecordStep& record) 
 
 Visibility<void> undo_steps(const std::vector<ViewStep>& steps) {
     Visibility<void> first_error;
-    for (const ViewStep& step : steps | std::views::reverse) {
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
         Visibility<void> undone;
-        switch (step.kind) {
+        switch (step->kind) {
             case ViewStep::Kind::mount:
-                undone = undo_mount(step.path);
+                undone = undo_mount(step->path);
                 break;
             case ViewStep::Kind::directory:
-                undone = undo_directory(step.path);
+                undone = undo_directory(step->path);
                 break;
         }
         if (!undone && first_error) {

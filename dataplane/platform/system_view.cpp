@@ -20,7 +20,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <fstream>
-#include <ranges>
 #include <string_view>
 #include <system_error>
 
@@ -190,8 +189,8 @@ Visibility<unsigned> SystemView::add(const DeviceDescription& device) {
         number = known->second;
     } else {
         const auto taken = [&](unsigned candidate) {
-            return std::ranges::any_of(numbers_ | std::views::values,
-                                       [&](unsigned used) { return used == candidate; });
+            return std::ranges::any_of(
+                numbers_, [&](const auto& entry) { return entry.second == candidate; });
         };
         while (taken(number)) {
             ++number;

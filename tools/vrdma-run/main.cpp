@@ -76,6 +76,7 @@ Outcome<Program> prepare(const Options& options) {
 
 [[noreturn]] void become(const Program& program, const std::vector<std::string>& command) {
     std::vector<char*> arguments;
+    arguments.reserve(command.size() + 1);
     for (const std::string& word : command) {
         arguments.push_back(const_cast<char*>(word.c_str()));
     }
@@ -89,6 +90,7 @@ Outcome<Program> prepare(const Options& options) {
 
 }  // namespace
 
+// Only memory running out could throw. NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
     const auto parsed = parse_options(argc, argv);
     if (const auto* finished = std::get_if<Finished>(&parsed)) {

@@ -48,6 +48,8 @@ class VrdmaRun : public testing::Test {
                                      "VRDMA_PROVIDER_DIR", "SYSFS_PATH"}) {
             unsetenv(variable);
         }
+        // A program built with the address sanitizer wants nothing preloaded before its runtime.
+        setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
         service_.listen_for_control();
         service_.add_vnic("one");
         ASSERT_TRUE(service_.whole());
@@ -227,10 +229,11 @@ TEST_F(VrdmaRun, preload_works_for_any_user) {
     EXPECT_EQ(ended.output, "1: CA\n") << ended.errors;
 }
 
+// The library does not exist: the loader says so and goes on, and only the variable matters here.
 TEST_F(VrdmaRun, preload_adds_to_what_is_preloaded_already) {
     const Ended ended = run({"--vnic", "one", "--mode", "preload", "--", "printenv", "LD_PRELOAD"},
-                            [] { return setenv("LD_PRELOAD", "libm.so.6", 1) == 0; });
-    EXPECT_TRUE(ended.output.starts_with("libm.so.6:/")) << ended.output;
+                            [] { return setenv("LD_PRELOAD", "libother.so", 1) == 0; });
+    EXPECT_TRUE(ended.output.starts_with("libother.so:/")) << ended.output;
     EXPECT_TRUE(ended.output.ends_with("/libvrdma-preload.so\n")) << ended.output;
 }
 

@@ -15,6 +15,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 namespace vrdma::verbs_abi {
@@ -150,13 +151,24 @@ int leaves_other_objects_alone(const char* path) {
     return 0;
 }
 
+// The dynamic section is in RELRO: its page must be read-only as ld.so left it.
 int leaves_relro_read_only(const char* path) {
     const Object object = load(path);
     REQUIRE(object.map != nullptr);
     REQUIRE(install_hook(object.map, create_channel));
-    // The dynamic section is in RELRO: writing there must still fault.
-    *reinterpret_cast<volatile char*>(object.map->l_ld) = 0;
-    return 0;
+    const auto address = reinterpret_cast<std::uintptr_t>(object.map->l_ld);
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+        std::uintptr_t begin = 0;
+        std::uintptr_t end = 0;
+        char permissions[5] = "";
+        REQUIRE(std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, permissions) == 3);
+        if (address >= begin && address < end) {
+            REQUIRE(std::string(permissions) == "r--p");
+            return 0;
+        }
+    }
+    return 1;
 }
 
 int rejects_other_commands(const char* path) {
@@ -236,7 +248,7 @@ TEST_P(Hook, other_objects_keep_their_write) {
 }
 
 TEST_P(Hook, read_only_pages_are_read_only_again) {
-    EXPECT_EQ(line_that_failed(leaves_relro_read_only, GetParam()), -SIGSEGV);
+    EXPECT_EQ(line_that_failed(leaves_relro_read_only, GetParam()), 0);
 }
 
 TEST_P(Hook, other_command_is_not_supported) {
