@@ -1,6 +1,6 @@
 // Finds files relative to this program, so that a build tree, a staged installation and an unpacked
 // archive work without any setting:
-//   build tree   tools/vrdma-run/vrdma-run   verbs/             tools/preload/
+//   build tree   tools/vrdma-run/vrdma-run   lib/               tools/preload/
 //   installed    bin/vrdma-run               LIBDIR/libibverbs/ LIBDIR/
 // libibverbs itself loads NAME-rdmavNN.so for each NAME in RDMAV_DRIVERS, NN being its private ABI.
 #include "tools/vrdma-run/installation.h"
@@ -51,7 +51,7 @@ Outcome<std::optional<std::string>> provider_driver(
         return driver_in(*given_directory);
     }
     const fs::path here = own_directory();
-    for (const char* relative : {"../../verbs", "../" VRDMA_LIBDIR "/libibverbs"}) {
+    for (const char* relative : {"../../lib", "../" VRDMA_LIBDIR "/libibverbs"}) {
         if (holds_provider(here / relative)) {
             return driver_in(here / relative);
         }
