@@ -40,6 +40,7 @@ Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* pd,
     init.send_cq = options.send_cq;
     init.recv_cq = options.recv_cq;
     init.srq = options.srq;
+    init.sq_sig_all = options.signal_all ? 1 : 0;
     init.cap.max_send_wr = options.max_send_wr;
     init.cap.max_recv_wr = options.srq != nullptr ? 0 : options.max_recv_wr;
     init.cap.max_send_sge = options.max_send_sge;

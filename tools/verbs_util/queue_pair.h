@@ -33,6 +33,7 @@ struct QueuePairOptions {
     std::uint32_t max_send_sge = 1;
     std::uint32_t max_recv_sge = 1;
     std::uint32_t max_inline = 0;
+    bool signal_all = false;  ///< every send completes with a CQE
 };
 
 struct ConnectOptions {
