@@ -1,0 +1,1 @@
+"""Runs vRDMA's tests. docs: tests/README.md."""
