@@ -681,7 +681,7 @@ void FakeDevice::complete(std::uint32_t handle, vrdma_cqe cqe, bool solicited) {
 void FakeDevice::send_event(std::uint32_t type, std::uint64_t cookie) {
     const std::lock_guard lock(mutex_);
     const vrdma_event event{.type = type, .reserved = 0, .cookie = cookie};
-    ::send(events_.get(), &event, sizeof event, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ::send(events_.get(), &event, sizeof event, MSG_NOSIGNAL);  // a driver always reads them
 }
 
 }  // namespace vrdma::testing
