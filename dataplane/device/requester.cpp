@@ -7,8 +7,11 @@
 // pair is InFlight and nobody touches the entry or the slice.
 #include "dataplane/device/requester.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+
+#include "dataplane/memory/copy.h"
 
 namespace vrdma {
 namespace {

@@ -25,10 +25,6 @@ Counter uc_drop_counter(vrdma_reason reason) {
     }
 }
 
-bool takes_receive(uint8_t opcode) {
-    return opcode == VRDMA_WQE_SEND || opcode == VRDMA_WQE_SEND_WITH_IMM;
-}
-
 // The 40 bytes in front of a UD message over IPv4: 20 bytes of zeros, then the IPv4 header; over
 // IPv6 the header itself (RoCEv2 annex A17.4.5.1; see docs/device.md).
 std::array<std::byte, kGrhBytes> make_grh(const Slice& slice, const Vnic& source) {

@@ -10,6 +10,7 @@ namespace vrdma {
 namespace {
 
 constexpr uint32_t kSlicesInFlight = 1024;
+constexpr size_t kKnownHomes = 4096;
 constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
 constexpr uint32_t kMulticastQpn = 0xffffff;
 
@@ -40,8 +41,12 @@ DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
       qpn_permutation(config.qpn_key),
       counters(kMaxVnics),
       deadlines(config.limits.qps),
-      run_queue(config.limits.qps) {
+      run_queue(config.limits.qps),
+      known_homes(kKnownHomes) {
     VR_CHECK(config.limits.qps * config.shard_count <= kMaxQpsPerHost);
+    for (KnownHome& known : known_homes) {
+        known.home = compute_home(known.qpn);
+    }
     dirty_cqs.reserve(config.limits.cqs);
     delayed_cqs.reserve(config.limits.cqs);
     overflowed_cqs.reserve(config.limits.cqs);
@@ -74,12 +79,12 @@ uint32_t DeviceState::make_qpn(uint32_t slot, uint32_t& generation) const {
     }
 }
 
-DeviceState::Home DeviceState::home_of(uint32_t qpn) const {
+DeviceState::Home DeviceState::compute_home(uint32_t qpn) const {
     const uint32_t global = qpn_permutation.decrypt(qpn & 0xffffff) & kSlotMask;
     return Home{global % config.shard_count, global / config.shard_count};
 }
 
-std::optional<uint32_t> DeviceState::find_qp(uint32_t qpn) const {
+std::optional<uint32_t> DeviceState::find_qp(uint32_t qpn) {
     const Home home = home_of(qpn);
     if (home.shard != config.shard || home.slot >= qps.capacity() || qps[home.slot].qpn != qpn ||
         qpn == 0) {

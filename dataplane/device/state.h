@@ -108,9 +108,24 @@ struct DeviceState {
         uint32_t shard;
         uint32_t slot;
     };
-    [[nodiscard]] Home home_of(uint32_t qpn) const;
+    [[nodiscard]] Home home_of(uint32_t qpn) {
+        KnownHome& known = known_homes[qpn % known_homes.size()];
+        if (known.qpn != qpn) [[unlikely]] {
+            known = KnownHome{qpn, compute_home(qpn)};
+        }
+        return known.home;
+    }
+    [[nodiscard]] Home compute_home(uint32_t qpn) const;
+    // Where QPNs live never changes, so what was computed once is kept until another QPN takes its
+    // place.
+    struct KnownHome {
+        uint32_t qpn;
+        Home home;
+    };
+    std::vector<KnownHome> known_homes;
+
     // The live queue pair of this shard with this number.
-    [[nodiscard]] std::optional<uint32_t> find_qp(uint32_t qpn) const;
+    [[nodiscard]] std::optional<uint32_t> find_qp(uint32_t qpn);
     // The vNIC of a network that owns a GID, kNone when none does.
     [[nodiscard]] uint32_t find_vnic(uint32_t network, const vrdma_gid_entry& gid);
 

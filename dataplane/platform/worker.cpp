@@ -14,12 +14,14 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "dataplane/platform/clock.h"
 
@@ -179,6 +181,12 @@ void Worker::sleep() {
     idle_since_ = now();
 }
 
+bool Worker::was_switched_out() {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return std::exchange(switches_seen_, usage.ru_nivcsw) != usage.ru_nivcsw;
+}
+
 void Worker::idle(Instant time) {
     ++idle_turns_;
     if (shard_.has_cold_contexts() && time - last_collection_ >= kCollectWhileIdle) {
@@ -194,7 +202,7 @@ void Worker::idle(Instant time) {
     if (idle_turns_ % kYieldEvery == 0) {
         sched_yield();
         const Instant after = now();
-        if (after - time > kYieldWasUsed) {
+        if (after - time > kYieldWasUsed && was_switched_out()) {
             shared_until_ = after + kSharedFor;
         }
         return;

@@ -68,6 +68,7 @@ class Worker {
     bool run_jobs();
     bool collect_kicks(Duration timeout);
     void idle(Instant now);
+    [[nodiscard]] bool was_switched_out();
     void sleep();
 
     Shard& shard_;
@@ -83,6 +84,7 @@ class Worker {
     Instant idle_since_;
     Instant last_collection_;
     uint32_t idle_turns_ = 0;
+    int64_t switches_seen_ = 0;
     Instant shared_until_;  // the core has other users: do not spin
     WorkerStatistics statistics_;
 };
