@@ -252,6 +252,12 @@ TEST_F(VrdmaRun, provider_directory_comes_from_the_environment_too) {
     EXPECT_EQ(ended.output, PROVIDER_DIR "/libvrdma\n") << ended.errors;
 }
 
+TEST_F(VrdmaRun, provider_of_the_build_tree_is_found) {
+    const Ended ended = run_program({VRDMA_RUN, "--runtime-dir", runtime(), "--vnic", "one",
+                                     "--mode", "preload", "--", "printenv", "RDMAV_DRIVERS"});
+    EXPECT_EQ(ended.output, BUILT_DRIVER "\n") << ended.errors;
+}
+
 TEST_F(VrdmaRun, preload_of_a_static_program_warns_and_runs_it) {
     const Ended ended = run({"--vnic", "one", "--mode", "preload", "--", STATIC_PROGRAM});
     EXPECT_EQ(ended.status, 0);
