@@ -21,7 +21,9 @@
 namespace vrdma::platform {
 namespace {
 
-tl::unexpected<const char*> refused(const char* why) { return tl::unexpected<const char*>(why); }
+tl::unexpected<const char*> refused(const char* why) {
+    return tl::unexpected<const char*>(why);
+}
 
 // The kernel's name of an open file, as /proc/self/fd shows it.
 template <size_t N>
