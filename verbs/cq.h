@@ -12,6 +12,7 @@
 #include "verbs/async_events.h"
 #include "verbs/completion_channel.h"
 #include "verbs/libibverbs_abi/structs.h"
+#include "verbs/poll_pacer.h"
 #include "verbs/spin_lock.h"
 #include "verbs/work_queue.h"
 
@@ -28,13 +29,13 @@ struct Cq {
     bool single_threaded = false;  // the program promised it: no lock
     std::uint32_t consumer = 0;
     std::uint32_t mask = 0;  // entries - 1
-    std::uint32_t empty_polls = 0;
     vrdma_cqe* ring = nullptr;
     vrdma_cq_header* header = nullptr;
     Context* context = nullptr;
     Qp* cached_qp = nullptr;  // the queue pair of the last completion
     std::uint32_t cached_qpn = kNoQpn;
     std::uint32_t arms = 0;
+    PollPacer pacer;
 
     // Extended polling: the completion between start_poll and next_poll/end_poll.
     const vrdma_cqe* current = nullptr;
@@ -50,8 +51,7 @@ struct Cq {
     std::uint32_t events_of_ours = 0;  // under the event lock: sent by us, not by the device
     AsyncEventCount async_events;
 
-    static constexpr std::uint32_t kEmptyPollsBeforeYield = 2048;  // see poll_cq.cpp
-    static constexpr std::uint32_t kNoQpn = ~std::uint32_t{0};     // numbers have 24 bits
+    static constexpr std::uint32_t kNoQpn = ~std::uint32_t{0};  // numbers have 24 bits
 
     [[nodiscard]] static Cq* of(ibv_cq* cq) { return reinterpret_cast<Cq*>(cq); }
     [[nodiscard]] static Cq* of(ibv_cq_ex* cq) { return reinterpret_cast<Cq*>(cq); }
@@ -75,14 +75,6 @@ struct Cq {
             return nullptr;
         }
         return cqe;
-    }
-    // After a poll that found nothing: should the caller yield, once it has let go of the lock?
-    [[nodiscard]] bool wants_yield() {
-        if (++empty_polls < kEmptyPollsBeforeYield) {
-            return false;
-        }
-        empty_polls = 0;
-        return true;
     }
     void publish_consumer() {
         std::atomic_ref(header->consumer).store(consumer, std::memory_order_release);

@@ -6,8 +6,6 @@
 //
 // Completions carry no time stamps, no VLAN and no flow tag: creating a CQ with those wc_flags is
 // refused (cq.cpp), so the functions that would read them stay unset.
-#include <sched.h>
-
 #include <cerrno>
 
 #include "verbs/context.h"
@@ -50,13 +48,13 @@ int start_poll(ibv_cq_ex* cq_ex, ibv_poll_cq_attr* attr) {
     Cq& cq = *Cq::of(cq_ex);
     cq.acquire();
     if (advance(cq)) {
-        cq.empty_polls = 0;
+        cq.pacer.reset();
         return 0;
     }
-    const bool yield = cq.wants_yield();
+    const bool yield = cq.pacer.note_empty();
     cq.release();
     if (yield) [[unlikely]] {
-        ::sched_yield();
+        cq.pacer.yield();
     }
     return ENOENT;
 }

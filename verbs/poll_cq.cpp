@@ -7,12 +7,7 @@
 // receives complete one by one. Shared receive queues tell by themselves
 // (vrdma_srq_header.consumer).
 //
-// A poller that finds nothing calls again at once. On a machine with fewer processors than busy
-// threads it would keep the device from running, so after kEmptyPollsBeforeYield fruitless calls in
-// a row it yields. Measured on a 2-core host: an empty poll is about 6 ns and sched_yield() with
-// nobody waiting about 250 ns, so a poller that has its processor for itself loses below 2 %.
-#include <sched.h>
-
+// A poller that finds nothing calls again at once; poll_pacer.h decides when it lets others run.
 #include "driver/abi/status.h"
 #include "verbs/context.h"
 #include "verbs/cq.h"
@@ -106,17 +101,17 @@ int poll_cq(ibv_cq* ibcq, int count, ibv_wc* wc) {
     cq.acquire();
     const int found = take_written(cq, count, wc);
     if (found > 0) {
-        cq.empty_polls = 0;
+        cq.pacer.reset();
         cq.release();
         return found;
     }
-    const bool yield = cq.wants_yield();
+    const bool yield = cq.pacer.note_empty();
     cq.release();
     if (cq.context->dead()) [[unlikely]] {
         return poll_dead(cq, count, wc);
     }
     if (yield) [[unlikely]] {
-        ::sched_yield();
+        cq.pacer.yield();
     }
     return 0;
 }
