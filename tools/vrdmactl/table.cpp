@@ -59,7 +59,7 @@ std::string Table::text() const {
     return out;
 }
 
-void Fields::add(std::string name, std::string value) {
+void Fields::add(std::string name, const std::string& value) {
     lines_.emplace_back(std::move(name), value.empty() ? "-" : printable(value));
 }
 

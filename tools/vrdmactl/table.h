@@ -34,7 +34,7 @@ class Table {
 /// "Name  value" lines with the values aligned, each line behind two blanks.
 class Fields {
   public:
-    void add(std::string name, std::string value);
+    void add(std::string name, const std::string& value);
     [[nodiscard]] std::string text() const;
 
   private:
