@@ -132,14 +132,12 @@ tl::expected<std::unique_ptr<Service>, std::string> Service::start(
 tl::expected<void, std::string> Service::begin() {
     const std::string& directory = configuration_.service.runtime_dir;
     std::error_code error;
-    std::filesystem::create_directories(directory + "/vnic", error);
+    std::filesystem::create_directories(directory, error);
     if (error) {
         return tl::unexpected(fmt::format(
             "cannot make the runtime directory {}: {}; choose another with service.runtime_dir",
             directory, error.message()));
     }
-    chmod(directory.c_str(), 0755);
-    chmod((directory + "/vnic").c_str(), 0755);
     // The control socket is the lock of the runtime directory: taken before anything is touched.
     control::HttpServerOptions options;
     options.socket_path = control::control_socket_path(directory);
@@ -151,6 +149,16 @@ tl::expected<void, std::string> Service::begin() {
         return tl::unexpected(http.error().error + "; " + http.error().remedy);
     }
     http_ = std::move(*http);
+    owns_directory_ = true;
+    chmod(directory.c_str(), 0755);
+    std::filesystem::create_directory(directory + "/vnic", error);
+    if (error) {
+        return tl::unexpected(
+            fmt::format("cannot make {}/vnic: {}; choose another directory with "
+                        "service.runtime_dir",
+                        directory, error.message()));
+    }
+    chmod((directory + "/vnic").c_str(), 0755);
     auto dataplane = Dataplane::start(configuration_, jobs_done_.native_handle());
     if (!dataplane) {
         return tl::unexpected(dataplane.error());
@@ -200,6 +208,9 @@ Service::~Service() {
     // Connections whose end was not waited for go with the dataplane.
     dataplane_.reset();
     attach_.reset();
+    if (!owns_directory_) {
+        return;
+    }
     std::error_code ignored;
     const std::string& directory = configuration_.service.runtime_dir;
     for (const char* part : {"/vnic", "/system", ""}) {

@@ -84,6 +84,7 @@ class Service final : public control::ServiceModel {
     std::vector<std::optional<Record>> records_;  // by vNIC index
     control::Routes routes_{*this};
     std::unique_ptr<control::HttpServer> http_;
+    bool owns_directory_ = false;  // the runtime directory is claimed by us, not by another service
 };
 
 }  // namespace vrdma::app

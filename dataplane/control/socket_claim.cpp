@@ -3,8 +3,11 @@
 // A unix socket's file outlives a service that crashed, and removing it is only safe if nobody
 // listens. Probing with connect() alone is a race: of two services that start together, both may
 // find the file dead, and the second removes the first one's new socket. So the right to touch the
-// path is a lock on a file beside it (PATH.lock), which the kernel releases with the process. The
-// lock file itself stays: removing it would bring the race back.
+// path is a lock on a file beside it (PATH.lock), which the kernel releases with the process.
+//
+// The holder removes the lock file before it lets go. Whoever opened that file earlier then locks a
+// file without a name, notices that the name means another file or none, and starts over; so two
+// services cannot each hold a lock and both believe it is the one of the path.
 //
 // Open-file-description locks, because the older kind is lost when any descriptor of the file is
 // closed and does not conflict within one process.
@@ -20,6 +23,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -30,6 +34,8 @@ namespace vrdma::control {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kLockAttempts = 16;
 
 std::string reason_of(int error) {
     return std::generic_category().message(error);
@@ -52,9 +58,16 @@ bool is_alive(const std::string& path) {
     return alive;
 }
 
-tl::expected<int, ClaimError> lock(const std::string& path) {
-    const std::string lock_path = path + ".lock";
-    const int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+/// Is the file that fd has open still the one that the path names?
+bool is_at(const std::string& path, int fd) {
+    struct stat named {};
+    struct stat opened {};
+    return ::lstat(path.c_str(), &named) == 0 && ::fstat(fd, &opened) == 0 &&
+           named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+tl::expected<int, ClaimError> try_lock(const std::string& path, const std::string& lock_path) {
+    int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return tl::unexpected(ClaimError{
             fmt::format("{} cannot be opened: {}", lock_path, reason_of(errno)),
@@ -74,6 +87,24 @@ tl::expected<int, ClaimError> lock(const std::string& path) {
                        "choose a service.runtime_dir on a local file system"});
     }
     return fd;
+}
+
+tl::expected<int, ClaimError> lock(const std::string& path) {
+    const std::string lock_path = path + ".lock";
+    for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
+        const auto fd = try_lock(path, lock_path);
+        if (!fd || is_at(lock_path, *fd)) {
+            return fd;
+        }
+        ::close(*fd);
+    }
+    return tl::unexpected(in_use(path));  // services come and go faster than we look
+}
+
+void unlock(const std::string& path, int fd) {
+    std::error_code ignored;  // a lock file that stays is taken over
+    fs::remove(path + ".lock", ignored);
+    ::close(fd);
 }
 
 /// Removes what a dead service left. Nothing if the path is free now.
@@ -111,7 +142,7 @@ tl::expected<SocketClaim, ClaimError> SocketClaim::take(const std::string& path)
         return tl::unexpected(lock_fd.error());
     }
     if (auto error = clear(path)) {
-        ::close(*lock_fd);
+        unlock(path, *lock_fd);
         return tl::unexpected(std::move(*error));
     }
     return SocketClaim(path, *lock_fd);
@@ -124,7 +155,7 @@ SocketClaim::~SocketClaim() {
     if (lock_fd_ >= 0) {
         std::error_code ignored;  // the next service removes what stays
         fs::remove(path_, ignored);
-        ::close(lock_fd_);
+        unlock(path_, lock_fd_);
     }
 }
 

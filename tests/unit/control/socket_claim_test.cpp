@@ -98,5 +98,29 @@ TEST_F(SocketClaimTest, end_removes_the_socket) {
     EXPECT_FALSE(fs::exists(path_));
 }
 
+TEST_F(SocketClaimTest, end_leaves_an_empty_directory) {
+    { ASSERT_TRUE(SocketClaim::take(path_)); }
+    EXPECT_TRUE(fs::is_empty(directory_));
+}
+
+TEST_F(SocketClaimTest, refused_claim_leaves_no_lock_file) {
+    std::ofstream(path_) << "precious";
+    expect_refused(path_, "is not a socket");
+    EXPECT_FALSE(fs::exists(path_ + ".lock"));
+}
+
+TEST_F(SocketClaimTest, take_with_lock_file_of_a_dead_service_succeeds) {
+    std::ofstream(path_ + ".lock") << "";
+    EXPECT_TRUE(SocketClaim::take(path_));
+}
+
+TEST_F(SocketClaimTest, take_held_path_leaves_the_lock_file_of_the_holder) {
+    const auto first = SocketClaim::take(path_);
+    ASSERT_TRUE(first);
+    expect_refused(path_, "is in use");
+    EXPECT_TRUE(fs::exists(path_ + ".lock"));
+    expect_refused(path_, "is in use");
+}
+
 }  // namespace
 }  // namespace vrdma::control
