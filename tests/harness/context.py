@@ -2,6 +2,7 @@
 
 Every program's command line, output and exit status go to the case's log (standard output)."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -10,14 +11,31 @@ import time
 from harness.suite import Failed, check
 from lab import pair as lab_pair
 from lab import ports, processes
+from lab import service as lab_service
 
 
 class Context:
-    def __init__(self, tree, build, service=None, user=None):
+    def __init__(self, tree, places, service=None, user=None):
         self.tree = tree
-        self.build = build
+        self.places = places
         self.service = service
         self.user = user
+
+    # -- services of a case's own ------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def new_service(self, config=lab_service.two_tenants, start=True, user=None, installed=False,
+                    private_mounts=False, **options):
+        """A vrdmad for this case only, stopped and removed at the end of the `with`."""
+        service = self.places.make_service(config, user=user, installed=installed,
+                                           private_mounts=private_mounts, **options)
+        try:
+            yield service.start() if start else service
+        finally:
+            if service.running() and service.stop() is None:
+                print("vrdmad had to be killed")
+            print("--- vrdmad's log\n" + service.log_text(), flush=True)
+            service.remove()
 
     # -- programs ----------------------------------------------------------------------------
 
@@ -45,6 +63,10 @@ class Context:
             ended = lab_pair.Ended(command, status, out.read().decode(errors="replace"))
         print(ended.describe(), flush=True)
         return ended
+
+    def start(self, *words, user=None, **options):
+        """Starts a program; it is killed with the case at the latest."""
+        return processes.start(_flat(words), user=user or self.user, **options)
 
     def succeeds(self, *words, **options):
         """Runs a program that must succeed; returns its output."""

@@ -54,17 +54,20 @@ class Places:
         self.build = pathlib.Path(build)
         self.logs = pathlib.Path(logs)
         self.tree = Tree.built(self.build)
+        # Everything temporary of this run is in here.
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="vrdma-tests-"))
+        self.scratch.chmod(0o755)
         self._stage = None
 
     def staged(self):
         if self._stage is None:
-            self._stage = tempfile.mkdtemp(prefix="vrdma-stage-")
-            os.chmod(self._stage, 0o755)
-            done = subprocess.run(["cmake", "--install", str(self.build), "--prefix", self._stage],
+            stage = self.scratch / "installed"
+            done = subprocess.run(["cmake", "--install", self.build, "--prefix", stage],
                                   capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise Failed("cmake --install failed:\n" + done.stdout + done.stderr)
-        return pathlib.Path(self._stage)
+            self._stage = stage
+        return self._stage
 
     def build_also(self, preset, targets):
         """Builds targets of another preset; its build folder."""
@@ -79,9 +82,18 @@ class Places:
                 raise Failed("failed: " + " ".join(command))
         return build
 
+    def make_service(self, config, user=None, installed=False, private_mounts=False, **options):
+        """A lab.service.Service that is not started yet."""
+        tree = Tree.installed(self.staged()) if installed else self.tree
+        inside = []
+        if private_mounts:
+            inside = ["unshare", "--mount", "--propagation", "private", "bash",
+                      HARNESS / "private_mounts.sh", self.build / "lib"]
+        return lab_service.Service(tree, config, user=user, inside=inside, within=self.scratch,
+                                   **options)
+
     def remove(self):
-        if self._stage is not None:
-            shutil.rmtree(self._stage, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 class SuiteRun:
@@ -118,14 +130,10 @@ class SuiteRun:
 
     def _start_service(self):
         wanted = self.suite.service
-        user = wanted.user if os.geteuid() == 0 else None
-        tree = Tree.installed(self.places.staged()) if wanted.installed else self.places.tree
-        inside = []
-        if wanted.private_mounts:
-            inside = ["unshare", "--mount", "--propagation", "private", "bash",
-                      HARNESS / "private_mounts.sh", self.places.build / "lib"]
-        service = lab_service.Service(tree, wanted.config, user=user, inside=inside,
-                                      log=self.logs / "vrdmad.log", **wanted.options)
+        service = self.places.make_service(
+            wanted.config, user=wanted.user if os.geteuid() == 0 else None,
+            installed=wanted.installed, private_mounts=wanted.private_mounts,
+            log=self.logs / "vrdmad.log")
         try:
             service.start()
         except BaseException:

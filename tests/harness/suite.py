@@ -52,7 +52,6 @@ class Service:
     user: str = None  # run it, and by default the programs, as this user; needs root
     installed: bool = False  # from a staged installation instead of the build tree
     private_mounts: bool = False  # in a mount namespace in which /dev and /etc may be changed
-    options: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass

@@ -20,7 +20,7 @@ from harness.results import Outcome
 @dataclasses.dataclass
 class Program:
     name: str
-    command: list
+    command: list  # None: it is not built
     timeout: float
     environment: dict
     directory: str
@@ -31,7 +31,7 @@ class Program:
 
     @property
     def is_gtest(self):
-        return "unit" in self.labels
+        return "unit" in self.labels and self.command is not None
 
 
 def programs(build):
@@ -39,11 +39,9 @@ def programs(build):
                           capture_output=True, text=True, check=True)
     found = []
     for test in json.loads(done.stdout)["tests"]:
-        if "command" not in test:
-            raise RuntimeError(f"CTest has no program for the test {test['name']}; build all")
         properties = {entry["name"]: entry["value"] for entry in test.get("properties", [])}
         environment = dict(entry.split("=", 1) for entry in properties.get("ENVIRONMENT", []))
-        found.append(Program(test["name"], test["command"], float(properties.get("TIMEOUT", 300)),
+        found.append(Program(test["name"], test.get("command"), float(properties.get("TIMEOUT", 300)),
                              environment, properties.get("WORKING_DIRECTORY", str(build)),
                              properties.get("LABELS", []), bool(properties.get("RUN_SERIAL")),
                              int(properties.get("SKIP_RETURN_CODE", -1))))
@@ -71,6 +69,8 @@ def run(program, log_directory):
     """Runs a program; returns its Outcomes."""
     log_directory.mkdir(parents=True, exist_ok=True)
     log_path = log_directory / (program.name + ".log")
+    if program.command is None:
+        return [Outcome("unit/" + program.name, "failed", 0, None, "its program is not built")]
     if not program.is_gtest:
         return [_run_plain(program, log_path)]
     with tempfile.TemporaryDirectory(prefix="vrdma-test-") as directory:
@@ -97,23 +97,35 @@ def run_all(selected, log_directory, on_outcomes):
     parallel = [program for program in selected if not program.serial]
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         futures = {pool.submit(run, program, log_directory): program for program in parallel}
-        for future in concurrent.futures.as_completed(futures):
-            on_outcomes(futures[future], future.result())
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                on_outcomes(futures[future], future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_running):
+                process.kill()
+            raise
     for program in selected:
         if program.serial:
             on_outcomes(program, run(program, log_directory))
 
 
+_running = set()  # so that an interrupted run need not wait for them
+
+
 def _run(command, program, log_path):
     started = time.monotonic()
-    with open(log_path, "wb") as log:
+    with open(log_path, "wb") as log, \
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                             stderr=subprocess.STDOUT, cwd=program.directory,
+                             env={**os.environ, **program.environment}) as process:
+        _running.add(process)
         try:
-            status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log,
-                                    stderr=subprocess.STDOUT, cwd=program.directory,
-                                    env={**os.environ, **program.environment},
-                                    timeout=program.timeout, check=False).returncode
+            status = process.wait(program.timeout)
         except subprocess.TimeoutExpired:
+            process.kill()
             status = None
+        _running.discard(process)
     return status, time.monotonic() - started
 
 

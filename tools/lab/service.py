@@ -41,11 +41,12 @@ class ServiceFailed(Exception):
 class Service:
     """`config` is a function from the runtime directory to TOML text."""
 
-    def __init__(self, tree, config=two_tenants, user=None, log=None, inside=()):
+    def __init__(self, tree, config=two_tenants, user=None, log=None, inside=(),
+                 within=None):
         self.tree = tree
         self.user = user
         self.inside = list(inside)  # a command that takes ours as its arguments, such as nsenter
-        self.base = pathlib.Path(tempfile.mkdtemp(prefix="vrdma-lab-"))
+        self.base = pathlib.Path(tempfile.mkdtemp(prefix="vrdma-", dir=within))
         self.base.chmod(0o755)
         self.runtime_dir = self.base / "run"
         self.config_file = self.base / "vrdmad.toml"
