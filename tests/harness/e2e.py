@@ -227,7 +227,11 @@ def _be_the_case(case, context, log, writer):
             answer = ["skipped", str(reason)]
         except Failed as reason:
             answer = ["failed", str(reason).splitlines()[0] if str(reason) else "failed"]
-            traceback.print_exc()
+            where = [frame for frame in traceback.extract_tb(reason.__traceback__)
+                     if "/suites/" in frame.filename][-1:]
+            for frame in where:
+                print(f"{frame.filename}:{frame.lineno}: {frame.line}")
+            print("failed: " + str(reason))
         except Exception as error:  # pylint: disable=broad-except  # a case may raise anything
             answer = ["failed", f"{type(error).__name__}: {error}"]
             traceback.print_exc()

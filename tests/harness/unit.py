@@ -31,7 +31,7 @@ class Program:
 
     @property
     def is_gtest(self):
-        return "unit" in self.labels and self.command is not None
+        return "gtest" in self.labels and self.command is not None
 
 
 def programs(build):

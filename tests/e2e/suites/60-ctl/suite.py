@@ -134,7 +134,7 @@ def deleting_a_vnic_in_use_needs_force(ctx):
         ctx.eventually(lambda: ctx.service.ctl_json("qp", "list", "--vnic", "d")["total"], "a QP")
         refused = ctx.ctl("vnic", "del", "d")
         equal(refused.returncode, 1, "the exit status")
-        contains(refused.stderr, "--force")
+        contains(refused.stderr, "force")
         equal(ctx.ctl("vnic", "del", "d", "--force").returncode, 0, "the exit status")
         ended = pair.finish()
     print(ended.describe())
