@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kBacklog = 128;
 constexpr uint64_t kConnectionsBeyondQuota = 16;  // that have not sent OPEN yet
+constexpr auto kPause = std::chrono::milliseconds(100);
 
 control::ClaimError failed(const std::string& what, const std::string& path) {
     return {fmt::format("{} {}: {}", what, path, std::strerror(errno)),
@@ -29,9 +30,15 @@ control::ClaimError failed(const std::string& what, const std::string& path) {
 
 AttachServer::AttachServer(boost::asio::io_context& io, std::vector<platform::Worker*> workers,
                            platform::DeferredReclaimer& reclaimer, Place place)
-    : io_(io), workers_(std::move(workers)), reclaimer_(reclaimer), place_(std::move(place)) {}
+    : io_(io),
+      workers_(std::move(workers)),
+      reclaimer_(reclaimer),
+      mailbox_(std::make_shared<Mailbox>(io)),
+      place_(std::move(place)) {}
 
-AttachServer::~AttachServer() = default;
+AttachServer::~AttachServer() {
+    mailbox_->close();
+}
 
 tl::expected<void, control::ClaimError> AttachServer::open(
     const std::shared_ptr<AttachedVnic>& vnic, const std::string& path,
@@ -63,8 +70,8 @@ tl::expected<void, control::ClaimError> AttachServer::open(
     if (chmod(path.c_str(), access.mode) != 0 || listen(socket, kBacklog) != 0) {
         return tl::unexpected(failed("cannot listen on", path));
     }
-    listeners_[vnic->index] =
-        std::make_unique<Listener>(Listener{vnic, std::move(*claim), std::move(descriptor)});
+    listeners_[vnic->index] = std::make_unique<Listener>(
+        Listener{vnic, std::move(*claim), std::move(descriptor), boost::asio::steady_timer(io_)});
     accept(vnic->index);
     return {};
 }
@@ -82,30 +89,54 @@ void AttachServer::accept(uint32_t vnic) {
             const int socket = accept4(ready.socket.native_handle(), nullptr, nullptr,
                                        SOCK_CLOEXEC | SOCK_NONBLOCK);
             if (socket >= 0) {
-                uint64_t already = 0;
-                for (const auto& connection : connections_) {
-                    already += connection->vnic().index == vnic ? 1U : 0U;
-                }
-                const uint64_t allowed =
-                    ready.vnic->quota.limits()[Resource::Contexts] + kConnectionsBeyondQuota;
-                if (already >= allowed) {
-                    spdlog::warn("too many connections vnic={} limit={}: one more is refused",
-                                 ready.vnic->name, allowed);
-                    ::close(socket);
-                } else {
-                    const uint32_t worker = place_(*ready.vnic);
-                    auto connection = std::make_shared<Connection>(
-                        io_, socket,
-                        Connection::Environment{*workers_[worker], worker, ready.vnic, reclaimer_,
-                                                [this](const std::shared_ptr<Connection>& gone) {
-                                                    std::erase(connections_, gone);
-                                                }});
-                    connections_.push_back(connection);
-                    connection->start();
-                }
+                welcome(ready, socket);
+            } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+                spdlog::warn("vnic={} cannot take a connection: {}", ready.vnic->name,
+                             std::strerror(errno));
+                accept_later(vnic);
+                return;
             }
             accept(vnic);
         });
+}
+
+void AttachServer::accept_later(uint32_t vnic) {
+    Listener& listener = *listeners_.at(vnic);
+    listener.pause.expires_after(kPause);
+    listener.pause.async_wait([this, vnic](const boost::system::error_code& error) {
+        if (!error && listeners_.contains(vnic)) {
+            accept(vnic);
+        }
+    });
+}
+
+void AttachServer::welcome(Listener& listener, int socket) {
+    const std::shared_ptr<AttachedVnic>& vnic = listener.vnic;
+    uint64_t already = 0;
+    for (const auto& connection : connections_) {
+        already += connection->vnic().index == vnic->index ? 1U : 0U;
+    }
+    const uint64_t allowed = vnic->quota.limits()[Resource::Contexts] + kConnectionsBeyondQuota;
+    const bool stuck = vnic->aside.waiting() > kMostWaitingCalls;
+    if (already >= allowed || stuck) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now >= vnic->quiet_until) {
+            vnic->quiet_until = now + std::chrono::seconds(1);
+            spdlog::warn("vnic={} a connection is refused: {}", vnic->name,
+                         stuck ? "too many descriptors of its tenants do not close"
+                               : "too many connections");
+        }
+        ::close(socket);
+        return;
+    }
+    const uint32_t worker = place_(*vnic);
+    auto connection = std::make_shared<Connection>(
+        io_, socket,
+        Connection::Environment{
+            *workers_[worker], worker, vnic, reclaimer_, mailbox_,
+            [this](const std::shared_ptr<Connection>& gone) { std::erase(connections_, gone); }});
+    connections_.push_back(connection);
+    connection->start();
 }
 
 void AttachServer::close(uint32_t vnic) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <tl/expected.hpp>
 
 #include "dataplane/app/connection.h"
@@ -42,12 +43,17 @@ class AttachServer {
         std::shared_ptr<AttachedVnic> vnic;
         control::SocketClaim claim;
         boost::asio::posix::stream_descriptor socket;
+        boost::asio::steady_timer pause;
     };
     void accept(uint32_t vnic);
+    // Later, because it is not possible now.
+    void accept_later(uint32_t vnic);
+    void welcome(Listener& listener, int socket);
 
     boost::asio::io_context& io_;
     std::vector<platform::Worker*> workers_;
     platform::DeferredReclaimer& reclaimer_;
+    std::shared_ptr<Mailbox> mailbox_;
     Place place_;
     std::map<uint32_t, std::unique_ptr<Listener>> listeners_;
     std::vector<std::shared_ptr<Connection>> connections_;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -46,12 +47,11 @@ class CommandJob final : public platform::Job {
   public:
     CommandJob(std::shared_ptr<Connection> connection, const vrdma_command_header& header,
                std::vector<std::byte> message, const Attachment& attachment,
-               uint64_t attachment_bytes, const Connection::Charge& charge)
+               const Connection::Charge& charge)
         : connection_(std::move(connection)),
           header_(header),
           message_(std::move(message)),
           attachment_(attachment),
-          attachment_bytes_(attachment_bytes),
           charge_(charge),
           response_(kResponseBytes) {}
 
@@ -69,7 +69,7 @@ class CommandJob final : public platform::Job {
     void finish() override {
         const bool done = outcome_.kind == CommandOutcome::Kind::Done;
         if (!done && attachment_.base != nullptr) {
-            platform::unmap_shared(attachment_.base, attachment_bytes_);
+            platform::unmap_shared(attachment_.base);
         }
         if (!done && attachment_.file >= 0) {
             close(attachment_.file);
@@ -91,7 +91,6 @@ class CommandJob final : public platform::Job {
     vrdma_command_header header_;
     std::vector<std::byte> message_;
     Attachment attachment_;
-    uint64_t attachment_bytes_;
     Connection::Charge charge_;
     std::vector<std::byte> response_;
     CommandOutcome outcome_{CommandOutcome::Kind::Refused, 0, {VRDMA_STATUS_FATAL, "", false}};
@@ -177,7 +176,7 @@ Connection::Connection(boost::asio::io_context& io, int socket, Environment envi
 
 Connection::~Connection() {
     if (doorbell_ != nullptr) {
-        platform::unmap_shared(doorbell_, sizeof(vrdma_doorbell));
+        platform::unmap_shared(doorbell_);
     }
     if (kick_file_ >= 0) {
         close(kick_file_);
@@ -226,9 +225,7 @@ std::optional<Connection::Received> Connection::receive() {
     }
     const bool cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     if (size == 0 || cut) {
-        for (const int file : received.files) {
-            close(file);
-        }
+        environment_.vnic->aside.close_all(received.files);
         return std::nullopt;
     }
     received.message.assign(buffer_.begin(), buffer_.begin() + size);
@@ -258,11 +255,9 @@ void Connection::handle(Received received) {
                              header.length == received.message.size() &&
                              received.message.size() <= VRDMA_MAX_MESSAGE_BYTES;
     if (!well_formed) {
-        spdlog::warn("malformed command vnic={} pid={} bytes={}: the connection is closed",
-                     environment_.vnic->name, process_id_, received.message.size());
-        for (const int file : received.files) {
-            close(file);
-        }
+        warn(fmt::format("malformed command bytes={}: the connection is closed",
+                         received.message.size()));
+        environment_.vnic->aside.close_all(received.files);
         end();
         return;
     }
@@ -273,11 +268,21 @@ void Connection::handle(Received received) {
     } else {
         command(header, received);
     }
-    for (const int file : received.files) {
-        if (file >= 0) {
-            close(file);
-        }
+    environment_.vnic->aside.close_all(received.files);
+    if (environment_.vnic->aside.waiting() > kMostWaitingCalls) {
+        warn("too many descriptors whose files do not answer: the connection is closed");
+        end();
     }
+}
+
+void Connection::warn(std::string_view what) {
+    AttachedVnic& vnic = *environment_.vnic;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < vnic.quiet_until) {
+        return;
+    }
+    vnic.quiet_until = now + std::chrono::seconds(1);
+    spdlog::warn("vnic={} pid={} {}", vnic.name, process_id_, what);
 }
 
 vrdma_rsp_open Connection::open_response(const vrdma_cmd_open& request) const {
@@ -321,12 +326,12 @@ void Connection::open(const vrdma_command_header& header, Received& received) {
         return;
     }
     if (!platform::is_event_counter(received.files[1])) {
-        platform::unmap_shared(doorbell->base, sizeof(vrdma_doorbell));
+        platform::unmap_shared(doorbell->base);
         respond(header, VRDMA_STATUS_INVALID, "the second descriptor must be an eventfd", {});
         return;
     }
     if (!environment_.vnic->quota.take(Resource::Contexts, 1)) {
-        platform::unmap_shared(doorbell->base, sizeof(vrdma_doorbell));
+        platform::unmap_shared(doorbell->base);
         respond(header, VRDMA_STATUS_NO_RESOURCE, "the vNIC has all its contexts (max_contexts)",
                 {});
         return;
@@ -334,7 +339,7 @@ void Connection::open(const vrdma_command_header& header, Received& received) {
     ++used_[Resource::Contexts];
     int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        platform::unmap_shared(doorbell->base, sizeof(vrdma_doorbell));
+        platform::unmap_shared(doorbell->base);
         respond(header, VRDMA_STATUS_NO_RESOURCE, "the service is out of descriptors", {});
         return;
     }
@@ -354,8 +359,8 @@ void Connection::open(const vrdma_command_header& header, Received& received) {
 std::optional<std::string> Connection::attach(const vrdma_command_header& header,
                                               Received& received, Attachment& attachment) {
     if (header.opcode == VRDMA_CMD_CREATE_CHANNEL) {
-        if (received.files.size() != 1 || !platform::is_local_socket(received.files[0])) {
-            return "a channel needs one unix socket";
+        if (received.files.size() != 1 || !platform::is_private_socket(received.files[0])) {
+            return "a channel needs one end of a socketpair of AF_UNIX, SOCK_SEQPACKET";
         }
         attachment.file = std::exchange(received.files[0], -1);
         return std::nullopt;
@@ -368,13 +373,6 @@ std::optional<std::string> Connection::attach(const vrdma_command_header& header
     if (!request || received.files.size() != 1) {
         return "a region needs its body and one descriptor";
     }
-    if (request->kind == VRDMA_REGION_PROCESS) {
-        if (!platform::is_process_memory(received.files[0])) {
-            return "a process region needs /proc/self/mem, open for reading and writing";
-        }
-        attachment.file = std::exchange(received.files[0], -1);
-        return std::nullopt;
-    }
     const bool writable = (request->flags & VRDMA_REGION_WRITABLE) != 0;
     const auto mapping =
         platform::map_shared(received.files[0], request->offset, request->length, writable, false);
@@ -383,98 +381,201 @@ std::optional<std::string> Connection::attach(const vrdma_command_header& header
     }
     attachment.base = mapping->base;
     attachment.broken = mapping->broken;
+    attachment.may_shrink = mapping->may_shrink;
     return std::nullopt;
 }
 
 Connection::Charge Connection::charge_of(const vrdma_command_header& header,
                                          const std::vector<std::byte>& message) const {
-    const auto handle = field<uint32_t>(message, kBody);
+    const auto takes = [](Resource resource) {
+        Charge charge{Charge::Kind::Takes, {}, resource, 0};
+        charge.amounts[resource] = 1;
+        return charge;
+    };
+    const auto frees = [&message](Resource resource) {
+        return Charge{Charge::Kind::Frees, {}, resource, field<uint32_t>(message, kBody)};
+    };
     switch (header.opcode) {
         case VRDMA_CMD_ALLOC_PD:
-            return {Resource::Pds, 0, false, 0};
+            return takes(Resource::Pds);
         case VRDMA_CMD_DEALLOC_PD:
-            return {Resource::Pds, 0, true, 0};
-        case VRDMA_CMD_REG_MR:
-            return {Resource::Mrs,
-                    field<uint64_t>(message, kBody + offsetof(vrdma_cmd_reg_mr, length)), false, 0};
+            return frees(Resource::Pds);
+        case VRDMA_CMD_ADD_REGION: {
+            Charge charge = takes(Resource::Regions);
+            const auto request = field<vrdma_cmd_add_region>(message, kBody);
+            const bool process = request.kind == VRDMA_REGION_PROCESS;
+            charge.amounts[Resource::Files] = process ? 1 : 0;
+            charge.amounts[Resource::RegionBytes] = process ? 0 : request.length;
+            return charge;
+        }
+        case VRDMA_CMD_REMOVE_REGION:
+            return frees(Resource::Regions);
+        case VRDMA_CMD_REG_MR: {
+            Charge charge = takes(Resource::Mrs);
+            const auto request = field<vrdma_cmd_reg_mr>(message, kBody);
+            charge.amounts[Resource::MrBytes] = request.length;
+            charge.amounts[Resource::MrPieces] = std::max(request.range_count, 1U) - 1;
+            return charge;
+        }
         case VRDMA_CMD_DEREG_MR:
-            return {Resource::Mrs, 0, true, handle};
+            return frees(Resource::Mrs);
+        case VRDMA_CMD_CREATE_CHANNEL:
+            return takes(Resource::Files);
+        case VRDMA_CMD_DESTROY_CHANNEL:
+            return frees(Resource::Files);
         case VRDMA_CMD_CREATE_CQ:
-            return {Resource::Cqs, 0, false, 0};
+            return takes(Resource::Cqs);
         case VRDMA_CMD_DESTROY_CQ:
-            return {Resource::Cqs, 0, true, 0};
+            return frees(Resource::Cqs);
         case VRDMA_CMD_CREATE_SRQ:
-            return {Resource::Srqs, 0, false, 0};
+            return takes(Resource::Srqs);
         case VRDMA_CMD_DESTROY_SRQ:
-            return {Resource::Srqs, 0, true, 0};
+            return frees(Resource::Srqs);
         case VRDMA_CMD_CREATE_QP:
-            return {Resource::Qps, 0, false, 0};
+            return takes(Resource::Qps);
         case VRDMA_CMD_DESTROY_QP:
-            return {Resource::Qps, 0, true, 0};
+            return frees(Resource::Qps);
         default:
             return {};
     }
 }
 
-bool Connection::take(const Charge& charge) {
-    if (!charge.resource || charge.frees) {
-        return true;
+std::optional<Resource> Connection::take(const Charge& charge) {
+    if (charge.kind != Charge::Kind::Takes) {
+        return std::nullopt;
     }
     Quota& quota = environment_.vnic->quota;
-    if (!quota.take(*charge.resource, 1)) {
-        return false;
+    for (size_t i = 0; i < charge.amounts.of.size(); ++i) {
+        const auto resource = static_cast<Resource>(i);
+        if (!quota.take(resource, charge.amounts[resource])) {
+            while (i-- > 0) {
+                quota.give_back(static_cast<Resource>(i), charge.amounts.of[i]);
+            }
+            return resource;
+        }
     }
-    if (!quota.take(Resource::MrBytes, charge.bytes)) {
-        quota.give_back(*charge.resource, 1);
-        return false;
+    for (size_t i = 0; i < charge.amounts.of.size(); ++i) {
+        used_.of[i] += charge.amounts.of[i];
     }
-    ++used_[*charge.resource];
-    used_[Resource::MrBytes] += charge.bytes;
-    return true;
+    return std::nullopt;
+}
+
+void Connection::give_back(const ResourceCounts& amounts) {
+    environment_.vnic->quota.give_back(amounts);
+    for (size_t i = 0; i < amounts.of.size(); ++i) {
+        used_.of[i] -= amounts.of[i];
+    }
 }
 
 void Connection::settle(const Charge& charge, bool succeeded, uint32_t handle) {
-    if (!charge.resource || (charge.frees && !succeeded)) {
-        return;
-    }
-    if (!charge.frees && succeeded) {
-        if (*charge.resource == Resource::Mrs) {
-            mr_bytes_[handle] = charge.bytes;
+    const auto name = [&charge](uint32_t object) {
+        return static_cast<uint64_t>(charge.resource) << 32 | object;
+    };
+    const bool has_extent =
+        charge.resource == Resource::Mrs || charge.resource == Resource::Regions;
+    if (charge.kind == Charge::Kind::Takes) {
+        if (!succeeded) {
+            give_back(charge.amounts);
+        } else if (has_extent) {
+            charged_[name(handle)] = charge.amounts;
         }
         return;
     }
-    uint64_t bytes = charge.bytes;
-    if (charge.frees && *charge.resource == Resource::Mrs) {
-        const auto known = mr_bytes_.find(charge.mr);
-        bytes = known == mr_bytes_.end() ? 0 : known->second;
-        mr_bytes_.erase(charge.mr);
+    if (charge.kind == Charge::Kind::None || !succeeded) {
+        return;
     }
-    environment_.vnic->quota.give_back(*charge.resource, 1);
-    environment_.vnic->quota.give_back(Resource::MrBytes, bytes);
-    --used_[*charge.resource];
-    used_[Resource::MrBytes] -= bytes;
+    ResourceCounts amounts;
+    amounts[charge.resource] = 1;
+    if (has_extent) {
+        const auto known = charged_.find(name(charge.handle));
+        VR_CHECK(known != charged_.end());
+        amounts = known->second;
+        charged_.erase(known);
+    }
+    give_back(amounts);
 }
 
 void Connection::command(const vrdma_command_header& header, Received& received) {
-    Attachment attachment;
-    if (const std::optional<std::string> bad = attach(header, received, attachment)) {
-        respond(header, VRDMA_STATUS_INVALID, *bad, {});
-        return;
-    }
     const Charge charge = charge_of(header, received.message);
-    if (!take(charge)) {
+    if (const std::optional<Resource> full = take(charge)) {
         respond(header, VRDMA_STATUS_NO_RESOURCE,
-                fmt::format("the quota of vNIC {} is used up: {}", environment_.vnic->name,
-                            resource_name(*charge.resource)),
+                fmt::format("vNIC {} has used up its {}", environment_.vnic->name,
+                            resource_name(*full)),
                 {});
         return;
     }
-    const uint64_t region_bytes =
-        attachment.base == nullptr
-            ? 0
-            : field<uint64_t>(received.message, kBody + offsetof(vrdma_cmd_add_region, length));
+    if (header.opcode == VRDMA_CMD_ADD_REGION &&
+        field<vrdma_cmd_add_region>(received.message, kBody).kind == VRDMA_REGION_PROCESS &&
+        received.files.size() == 1) {
+        check_process_memory(header, received, charge);
+        return;
+    }
+    Attachment attachment;
+    if (const std::optional<std::string> bad = attach(header, received, attachment)) {
+        settle(charge, false, 0);
+        respond(header, VRDMA_STATUS_INVALID, *bad, {});
+        return;
+    }
     submit(std::make_unique<CommandJob>(shared_from_this(), header, std::move(received.message),
-                                        attachment, region_bytes, charge));
+                                        attachment, charge));
+}
+
+void Connection::check_process_memory(const vrdma_command_header& header, Received& received,
+                                      const Charge& charge) {
+    const int file = std::exchange(received.files[0], -1);
+    const uint32_t number = ++checks_;
+    const bool started = environment_.vnic->aside.run(
+        [file, number, weak = weak_from_this(), mailbox = environment_.mailbox] {
+            const bool good = platform::is_process_memory(file);
+            if (!good) {
+                close(file);  // this may be what waits
+            }
+            mailbox->post([weak, number, good, file] {
+                if (const auto self = weak.lock()) {
+                    self->process_memory_checked(number, good, file);
+                } else if (good) {
+                    close(file);
+                }
+            });
+        });
+    if (!started) {
+        received.files[0] = file;
+        settle(charge, false, 0);
+        respond(header, VRDMA_STATUS_NO_RESOURCE, "the service is out of threads", {});
+        return;
+    }
+    busy_ = true;
+    check_ = Check{number, header, std::move(received.message), charge};
+    socket_.async_wait(boost::asio::posix::stream_descriptor::wait_error,
+                       [self = shared_from_this(), number](const boost::system::error_code& error) {
+                           if (!error && self->check_ && self->check_->number == number) {
+                               self->end();
+                           }
+                       });
+}
+
+void Connection::process_memory_checked(uint32_t number, bool good, int file) {
+    if (!check_ || check_->number != number) {
+        if (good) {
+            close(file);
+        }
+        return;
+    }
+    socket_.cancel();
+    Check check = std::move(*check_);
+    check_.reset();
+    if (!good) {
+        settle(check.charge, false, 0);
+        respond(check.header, VRDMA_STATUS_INVALID,
+                "a process region needs /proc/self/mem, open for reading and writing", {});
+        busy_ = false;
+        resume();
+        return;
+    }
+    Attachment attachment;
+    attachment.file = file;
+    submit(std::make_unique<CommandJob>(shared_from_this(), check.header, std::move(check.message),
+                                        attachment, check.charge));
 }
 
 void Connection::submit(std::unique_ptr<platform::Job> job) {
@@ -536,6 +637,10 @@ void Connection::end() {
     }
     ending_ = true;
     socket_.cancel();
+    if (check_) {  // it may never come back
+        check_.reset();
+        busy_ = false;
+    }
     if (!busy_) {
         tear_down();
     }

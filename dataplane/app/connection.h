@@ -1,6 +1,7 @@
 // One attached driver: its socket, its context on a shard, and what it uses.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +12,8 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include "dataplane/app/mailbox.h"
+#include "dataplane/platform/aside.h"
 #include "dataplane/platform/tenant_ports.h"
 #include "dataplane/platform/worker.h"
 #include "dataplane/tenant/quota.h"
@@ -24,7 +27,12 @@ struct AttachedVnic {
     std::string name;
     Vnic device;
     Quota quota{ResourceCounts{}};
+    platform::Aside aside;
+    std::chrono::steady_clock::time_point quiet_until;  // of warnings that tenants can cause
 };
+
+// Calls on files of the vNIC's tenants that do not return; beyond, nobody new is let in.
+inline constexpr uint32_t kMostWaitingCalls = 32;
 
 class Connection : public std::enable_shared_from_this<Connection> {
   public:
@@ -33,6 +41,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         uint32_t worker_index;
         std::shared_ptr<AttachedVnic> vnic;
         platform::DeferredReclaimer& reclaimer;
+        std::shared_ptr<Mailbox> mailbox;
         std::function<void(const std::shared_ptr<Connection>&)> gone;  // its end is complete
     };
     Connection(boost::asio::io_context& io, int socket, Environment environment);
@@ -55,12 +64,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
         std::vector<std::byte> message;
         std::vector<int> files;
     };
-    // Quota that a command takes (or frees) when it succeeds.
+    // Quota that a command takes, until it fails, or frees, once it succeeds.
     struct Charge {
-        std::optional<Resource> resource;
-        uint64_t bytes = 0;
-        bool frees = false;
-        uint32_t mr = 0;
+        enum class Kind : uint8_t { None, Takes, Frees } kind = Kind::None;
+        ResourceCounts amounts;  // Takes
+        Resource resource{};     // what the object is; together with its handle its name
+        uint32_t handle = 0;     // Frees
     };
 
     void wait();
@@ -73,8 +82,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                                     Received& received, Attachment& attachment);
     [[nodiscard]] Charge charge_of(const vrdma_command_header& header,
                                    const std::vector<std::byte>& message) const;
-    [[nodiscard]] bool take(const Charge& charge);
+    // What is used up, when the charge is more than there is; then nothing was taken.
+    [[nodiscard]] std::optional<Resource> take(const Charge& charge);
     void settle(const Charge& charge, bool succeeded, uint32_t handle);
+    void give_back(const ResourceCounts& amounts);
+    // ADD_REGION of process memory: the file is looked at on a thread of its own.
+    void check_process_memory(const vrdma_command_header& header, Received& received,
+                              const Charge& charge);
+    void process_memory_checked(uint32_t check, bool good, int file);
+    void warn(std::string_view what);
     void respond(const vrdma_command_header& header, vrdma_status status, std::string_view reason,
                  std::span<const std::byte> body, int file = -1);
     void submit(std::unique_ptr<platform::Job> job);
@@ -92,9 +108,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
     int kick_file_ = -1;
     int event_file_ = -1;  // owned by the shard once the context is open
     bool busy_ = false;    // a job of this connection is on the worker
+    // A command whose file is being looked at; meanwhile only a hang-up is noticed.
+    struct Check {
+        uint32_t number;
+        vrdma_command_header header;
+        std::vector<std::byte> message;
+        Charge charge;
+    };
+    std::optional<Check> check_;
+    uint32_t checks_ = 0;
     bool ending_ = false;
     ResourceCounts used_;
-    std::unordered_map<uint32_t, uint64_t> mr_bytes_;  // by MR handle
+    // What an object was charged, where that is not one of its kind. By kind and handle.
+    std::unordered_map<uint64_t, ResourceCounts> charged_;
     std::vector<std::byte> buffer_;
 };
 

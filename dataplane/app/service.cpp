@@ -7,6 +7,7 @@
 #include "dataplane/app/service.h"
 
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 
 #include "dataplane/app/version.h"
 #include "dataplane/control/runtime_directory.h"
+#include "dataplane/platform/fault_guard.h"
 
 namespace vrdma::app {
 namespace {
@@ -48,6 +50,11 @@ std::array<vrdma_gid_entry, VRDMA_GID_TABLE_LENGTH> make_gids(const control::Vni
     return gids;
 }
 
+// What is scarce for the whole service and not in the configuration: no vNIC gets more than a share.
+constexpr uint32_t kShares = 4;
+constexpr uint32_t kFewestRegions = 64;  // queues need some, too
+constexpr uint64_t kQueueBytes = uint64_t{16} << 30;
+
 ResourceCounts make_limits(const control::VnicQuotas& quotas) {
     ResourceCounts limits;
     limits[Resource::Contexts] = quotas.max_contexts;
@@ -57,6 +64,14 @@ ResourceCounts make_limits(const control::VnicQuotas& quotas) {
     limits[Resource::Qps] = quotas.max_qps;
     limits[Resource::Srqs] = quotas.max_srqs;
     limits[Resource::MrBytes] = quotas.max_mr_bytes;
+    limits[Resource::MrPieces] = quotas.max_mrs;
+    limits[Resource::Regions] =
+        std::min(std::max(quotas.max_mrs, kFewestRegions), platform::guard_capacity() / kShares);
+    limits[Resource::RegionBytes] =
+        quotas.max_mr_bytes + std::min(kQueueBytes, UINT64_MAX - quotas.max_mr_bytes);
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    limits[Resource::Files] = files.rlim_cur / kShares;
     return limits;
 }
 

@@ -26,6 +26,7 @@ struct Attachment {
         nullptr;                // ADD_REGION of MAPPED memory: RegionMapping::broken
     std::byte* base = nullptr;  // ADD_REGION of MAPPED memory
     int file = -1;              // ADD_REGION of PROCESS memory; CREATE_CHANNEL
+    bool may_shrink = false;    // ADD_REGION of MAPPED memory: RegionMapping::may_shrink
 };
 
 struct CommandCall {
@@ -71,6 +72,7 @@ class Commands {
         uint32_t context;
         uint32_t phase = 0;
         uint32_t cursor = 0;
+        bool in_flight = false;  // a queue pair was passed over
     };
     [[nodiscard]] bool tear_down(Teardown& teardown);
 
@@ -106,6 +108,10 @@ class Commands {
     void free_mr(uint32_t index);
     void free_region(uint32_t index);
     void tell_peer(const Qp& qp);
+    // Has another shard let go of everything it held when this was first asked? One at a time for
+    // each context, as its commands.
+    [[nodiscard]] static bool slices_drained(Context& context);
+    Result answer_attributes(const CommandCall& call, const Qp& qp) const;
     [[nodiscard]] std::optional<Refusal> check_attributes(const Qp& qp,
                                                           const vrdma_cmd_modify_qp& request) const;
     void apply_attributes(Qp& qp, const vrdma_cmd_modify_qp& request);
@@ -164,6 +170,18 @@ inline tl::unexpected<Refusal> refuse(vrdma_status status, const char* text) {
     return tl::unexpected(Refusal{status, text, false});
 }
 inline constexpr const char* kBadLength = "body length does not match the command";
+inline constexpr const char* kReserved = "a reserved field is not zero";
+// The body of a command that names one object.
+[[nodiscard]] inline tl::expected<vrdma_handle, Refusal> read_handle(const CommandCall& call) {
+    const auto body = read_body<vrdma_handle>(call.body);
+    if (!body) {
+        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    if (body->reserved != 0) {
+        return refuse(VRDMA_STATUS_INVALID, kReserved);
+    }
+    return *body;
+}
 inline tl::unexpected<Refusal> defer() {
     return tl::unexpected(Refusal{VRDMA_STATUS_BUSY, "", true});
 }

@@ -38,6 +38,7 @@ Commands::Result Commands::add_region(const CommandCall& call) {
     mapping.process_file = call.attachment.file;
     mapping.process_address = process ? request->offset : 0;
     mapping.broken = call.attachment.broken;
+    mapping.may_shrink = call.attachment.may_shrink;
     ++state_.contexts[call.context].objects;
     return write_response(call, vrdma_handle{*index, 0});
 }
@@ -59,9 +60,9 @@ void Commands::free_region(uint32_t index) {
 }
 
 Commands::Result Commands::remove_region(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     Region* region = find(state_.regions, request->handle, call);
     if (region == nullptr) {
@@ -70,7 +71,7 @@ Commands::Result Commands::remove_region(const CommandCall& call) {
     if (region->users != 0) {
         return refuse(VRDMA_STATUS_BUSY, "MRs or queues still stand on the region");
     }
-    if (state_.contexts[call.context].slices_in_flight != 0) {
+    if (!slices_drained(state_.contexts[call.context])) {
         return defer();  // another shard may be copying from it
     }
     free_region(request->handle);
@@ -88,6 +89,9 @@ Commands::Result Commands::reg_mr(const CommandCall& call) {
     }
     if (rest.size() != request.range_count * sizeof(vrdma_mr_range)) {
         return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    if (request.reserved != 0) {
+        return refuse(VRDMA_STATUS_INVALID, kReserved);
     }
     if ((request.access & ~static_cast<uint32_t>(VRDMA_ACCESS_MASK)) != 0) {
         return refuse(VRDMA_STATUS_INVALID, "unknown access flag");
@@ -109,6 +113,9 @@ Commands::Result Commands::reg_mr(const CommandCall& call) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < request.range_count; ++i) {
         const vrdma_mr_range& range = ranges[i];
+        if (range.reserved != 0) {
+            return refuse(VRDMA_STATUS_INVALID, kReserved);
+        }
         const Region* region = find(state_.regions, range.region, call);
         if (region == nullptr) {
             return refuse(VRDMA_STATUS_NOT_FOUND, "a range names no region");
@@ -162,9 +169,9 @@ void Commands::free_mr(uint32_t index) {
 }
 
 Commands::Result Commands::dereg_mr(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     if (request->handle >= state_.mrs.fresh() || state_.mrs[request->handle].key == 0 ||
         state_.mrs[request->handle].context != call.context) {

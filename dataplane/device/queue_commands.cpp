@@ -9,12 +9,19 @@ namespace vrdma {
 tl::expected<std::byte*, Refusal> Commands::queue_memory(const CommandCall& call,
                                                          const vrdma_queue_memory& memory,
                                                          uint64_t bytes) const {
+    if (memory.reserved != 0) {
+        return refuse(VRDMA_STATUS_INVALID, kReserved);
+    }
     const Region* region = find(state_.regions, memory.region, call);
     if (region == nullptr) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "the queue's region does not exist");
     }
     if (region->kind != VRDMA_REGION_MAPPED || (region->flags & VRDMA_REGION_WRITABLE) == 0) {
         return refuse(VRDMA_STATUS_INVALID, "a queue needs a writable mapped region");
+    }
+    // What the device writes of its own accord must not turn into memory of the service.
+    if (state_.region_runtime[memory.region].may_shrink) {
+        return refuse(VRDMA_STATUS_INVALID, "a queue's memory must be sealed with F_SEAL_SHRINK");
     }
     if (memory.offset % 64 != 0) {
         return refuse(VRDMA_STATUS_INVALID, "a queue starts at a multiple of 64 bytes");
@@ -48,9 +55,9 @@ void Commands::free_channel(uint32_t index) {
 }
 
 Commands::Result Commands::destroy_channel(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     const Channel* channel = find(state_.channels, request->handle, call);
     if (channel == nullptr) {
@@ -70,6 +77,9 @@ Commands::Result Commands::create_cq(const CommandCall& call) {
     }
     if (!std::has_single_bit(request->entries) || request->entries > VRDMA_MAX_CQ_ENTRIES) {
         return refuse(VRDMA_STATUS_INVALID, "CQ entries must be a power of two within the limit");
+    }
+    if (request->reserved != 0) {
+        return refuse(VRDMA_STATUS_INVALID, kReserved);
     }
     if (request->completion_vector != 0) {
         return refuse(VRDMA_STATUS_INVALID, "there is one completion vector, 0");
@@ -151,9 +161,9 @@ void Commands::free_cq(uint32_t index) {
 }
 
 Commands::Result Commands::destroy_cq(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     const Cq* cq = find(state_.cqs, request->handle, call);
     if (cq == nullptr) {
@@ -227,9 +237,9 @@ Commands::Result Commands::modify_srq(const CommandCall& call) {
 }
 
 Commands::Result Commands::query_srq(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     const Srq* srq = find(state_.srqs, request->handle, call);
     if (srq == nullptr) {
@@ -249,9 +259,9 @@ void Commands::free_srq(uint32_t index) {
 }
 
 Commands::Result Commands::destroy_srq(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     const Srq* srq = find(state_.srqs, request->handle, call);
     if (srq == nullptr) {

@@ -17,6 +17,7 @@ struct RegionMapping {
     // MAPPED: becomes true when the memory behind the mapping turned out to be gone (a truncated
     // file): what was read since is zeros, what was written is lost.
     const std::atomic<bool>* broken = nullptr;
+    bool may_shrink = false;  // MAPPED: not sealed, so that `broken` may become true
 };
 
 // The part of a region that outlives a restart.

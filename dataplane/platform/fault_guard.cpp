@@ -6,12 +6,20 @@
 //
 // The table is written by the control thread and read inside signal handlers: an entry is published
 // by its base, cleared first and set last.
+//
+// Replacing a mapping needs the kernel to allow one more of them for a moment, and everything else
+// in this process needs mappings and addresses too. So tenants together get less than the kernel's
+// limits: one beyond is refused, nothing dies.
 #include "dataplane/platform/fault_guard.h"
 
 #include <signal.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdio>
+#include <unordered_map>
+#include <vector>
 
 namespace vrdma::platform {
 namespace {
@@ -25,7 +33,27 @@ struct Entry {
 };
 std::array<Entry, kEntries> entries;
 std::atomic<uint32_t> used{0};
-uint32_t next_free = 0;
+
+// Control thread only.
+constexpr uint32_t kOwnMappings = 8192;  // of max_map_count, for everything but tenants' memory
+constexpr uint64_t kMostBytes = uint64_t{1} << 46;  // of 2^47 addresses
+uint32_t most_mappings = kEntries;
+uint64_t guarded_bytes = 0;
+std::vector<uint32_t> free_entries;
+std::unordered_map<uintptr_t, uint32_t> by_base;
+
+// vm.max_map_count, without what we need ourselves.
+uint32_t read_most_mappings() {
+    unsigned long long limit = 65530;  // the kernel's default
+    if (std::FILE* file = std::fopen("/proc/sys/vm/max_map_count", "re")) {
+        if (std::fscanf(file, "%llu", &limit) != 1) {
+            limit = 65530;
+        }
+        std::fclose(file);
+    }
+    const uint64_t left = limit > 2 * kOwnMappings ? limit - kOwnMappings : limit / 2;
+    return static_cast<uint32_t>(std::min<uint64_t>(left, kEntries));
+}
 
 void on_bus_error(int number, siginfo_t* info, void*) {
     const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
@@ -50,6 +78,7 @@ void on_bus_error(int number, siginfo_t* info, void*) {
 }  // namespace
 
 void install_fault_guard() {
+    most_mappings = read_most_mappings();
     struct sigaction action {};
     action.sa_sigaction = on_bus_error;
     action.sa_flags = SA_SIGINFO;
@@ -57,34 +86,42 @@ void install_fault_guard() {
     sigaction(SIGBUS, &action, nullptr);
 }
 
-std::optional<GuardedRange> guard(std::byte* base, uint64_t length) {
-    for (uint32_t tried = 0; tried < kEntries; ++tried) {
-        const uint32_t index = next_free;
-        next_free = (next_free + 1) % kEntries;
-        Entry& entry = entries[index];
-        if (entry.base.load(std::memory_order_relaxed) != 0) {
-            continue;
-        }
-        entry.broken.store(false, std::memory_order_relaxed);
-        entry.length.store(length, std::memory_order_relaxed);
-        entry.base.store(reinterpret_cast<uintptr_t>(base), std::memory_order_release);
-        if (index >= used.load(std::memory_order_relaxed)) {
-            used.store(index + 1, std::memory_order_release);
-        }
-        return GuardedRange{index, &entry.broken};
-    }
-    return std::nullopt;
+uint32_t guard_capacity() {
+    return most_mappings;
 }
 
-void unguard(const std::byte* base) {
-    const uint32_t count = used.load(std::memory_order_relaxed);
-    for (uint32_t i = 0; i < count; ++i) {
-        if (entries[i].base.load(std::memory_order_relaxed) == reinterpret_cast<uintptr_t>(base)) {
-            entries[i].base.store(0, std::memory_order_release);
-            next_free = i < next_free ? i : next_free;
-            return;
-        }
+std::optional<GuardedRange> guard(std::byte* base, uint64_t length) {
+    if (by_base.size() >= most_mappings || length > kMostBytes - guarded_bytes) {
+        return std::nullopt;
     }
+    uint32_t index = used.load(std::memory_order_relaxed);
+    if (!free_entries.empty()) {
+        index = free_entries.back();
+        free_entries.pop_back();
+    }
+    Entry& entry = entries[index];
+    entry.broken.store(false, std::memory_order_relaxed);
+    entry.length.store(length, std::memory_order_relaxed);
+    entry.base.store(reinterpret_cast<uintptr_t>(base), std::memory_order_release);
+    used.store(std::max(used.load(std::memory_order_relaxed), index + 1),
+               std::memory_order_release);
+    by_base.emplace(reinterpret_cast<uintptr_t>(base), index);
+    guarded_bytes += length;
+    return GuardedRange{index, &entry.broken};
+}
+
+uint64_t unguard(const std::byte* base) {
+    const auto found = by_base.find(reinterpret_cast<uintptr_t>(base));
+    if (found == by_base.end()) {
+        return 0;
+    }
+    Entry& entry = entries[found->second];
+    entry.base.store(0, std::memory_order_release);
+    const uint64_t length = entry.length.load(std::memory_order_relaxed);
+    guarded_bytes -= length;
+    free_entries.push_back(found->second);
+    by_base.erase(found);
+    return length;
 }
 
 }  // namespace vrdma::platform

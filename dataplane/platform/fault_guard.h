@@ -16,8 +16,11 @@ struct GuardedRange {
     const std::atomic<bool>*
         broken;  // becomes true when the memory went away; then it is zero pages
 };
-// Control thread only. nullopt: too many mappings.
+// How many ranges there may be at a time.
+[[nodiscard]] uint32_t guard_capacity();
+// Control thread only. `length`: of the whole mapping. nullopt: too many mappings, or too large.
 [[nodiscard]] std::optional<GuardedRange> guard(std::byte* base, uint64_t length);
-void unguard(const std::byte* base);
+// The mapping's length; 0 when it was not guarded.
+uint64_t unguard(const std::byte* base);
 
 }  // namespace vrdma::platform

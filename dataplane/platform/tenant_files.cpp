@@ -1,7 +1,11 @@
 // A descriptor from a tenant may be anything that can be opened: a file of a file system that the
 // tenant itself serves, a terminal, an epoll descriptor. Each kind is recognised by something the
-// tenant cannot forge (the file system's type, the kernel's own name of the object), everything
-// else is refused.
+// tenant cannot forge (what only memory files can do, the kernel's own name of the object),
+// everything else is refused.
+//
+// Asking a file system a question (fstat, fstatfs), and even closing a file of it, waits for an
+// answer, and a tenant's own file system (FUSE) may never give one. So the control thread asks only
+// what the kernel answers itself: fcntl, socket options, the name of an open file.
 #include "dataplane/platform/tenant_files.h"
 
 #include <fcntl.h>
@@ -9,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -39,20 +44,18 @@ std::string_view name_of(int file, std::array<char, N>& buffer) {
 
 tl::expected<TenantMapping, const char*> map_shared(int file, uint64_t offset, uint64_t length,
                                                     bool writable, bool sealed) {
+    const int seals = fcntl(file, F_GET_SEALS);  // only memory files have any
+    if (seals < 0) {
+        return refused("shared memory must be a memfd or a file of tmpfs or hugetlbfs");
+    }
     struct stat status {};
     struct statfs system {};
     if (fstat(file, &status) != 0 || fstatfs(file, &system) != 0 || !S_ISREG(status.st_mode)) {
         return refused("shared memory must be a file");
     }
-    const auto type = static_cast<unsigned long>(system.f_type);
-    if (type != TMPFS_MAGIC && type != HUGETLBFS_MAGIC && type != RAMFS_MAGIC) {
-        return refused("shared memory must be a memfd or a file of tmpfs or hugetlbfs");
-    }
-    if (sealed) {
-        const int seals = fcntl(file, F_GET_SEALS);
-        if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
-            return refused("the memfd must be sealed with F_SEAL_SHRINK");
-        }
+    const bool may_shrink = (seals & F_SEAL_SHRINK) == 0;
+    if (sealed && may_shrink) {
+        return refused("the memfd must be sealed with F_SEAL_SHRINK");
     }
     const uint64_t size = static_cast<uint64_t>(status.st_size);
     if (offset % 4096 != 0 || length == 0 || length % 4096 != 0) {
@@ -61,34 +64,37 @@ tl::expected<TenantMapping, const char*> map_shared(int file, uint64_t offset, u
     if (length > size || offset > size - length) {
         return refused("the file is shorter than the range");
     }
-    void* base = mmap(nullptr, length, PROT_READ | (writable ? PROT_WRITE : 0),
+    // Huge pages are mapped, replaced and unmapped whole.
+    const uint64_t page =
+        system.f_type == HUGETLBFS_MAGIC ? static_cast<uint64_t>(system.f_bsize) : uint64_t{4096};
+    const uint64_t mapped = (length + page - 1) / page * page;
+    void* base = mmap(nullptr, mapped, PROT_READ | (writable ? PROT_WRITE : 0),
                       MAP_SHARED | MAP_NORESERVE, file, static_cast<off_t>(offset));
     if (base == MAP_FAILED) {
         return refused("the file cannot be mapped with these rights, offset and length");
     }
-    const std::optional<GuardedRange> range = guard(static_cast<std::byte*>(base), length);
+    const std::optional<GuardedRange> range = guard(static_cast<std::byte*>(base), mapped);
     if (!range) {
-        munmap(base, length);
-        return refused("no more mappings are possible on this host");
+        munmap(base, mapped);
+        return refused("no more memory can be mapped on this host (vm.max_map_count)");
     }
-    return TenantMapping{static_cast<std::byte*>(base), range->broken};
+    return TenantMapping{static_cast<std::byte*>(base), range->broken, may_shrink};
 }
 
-void unmap_shared(std::byte* base, uint64_t length) {
-    unguard(base);
-    munmap(base, length);
+void unmap_shared(std::byte* base) {
+    munmap(base, unguard(base));
 }
 
 bool is_process_memory(int file) {
-    struct statfs system {};
-    if (fstatfs(file, &system) != 0 || system.f_type != PROC_SUPER_MAGIC) {
-        return false;
-    }
     std::array<char, 256> buffer{};
     const std::string_view name = name_of(file, buffer);
     constexpr std::string_view kEnd = "/mem";
-    return name.size() > kEnd.size() && name.substr(name.size() - kEnd.size()) == kEnd &&
-           (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
+    if (name.size() <= kEnd.size() || name.substr(name.size() - kEnd.size()) != kEnd ||
+        (fcntl(file, F_GETFL) & (O_ACCMODE | O_PATH)) != O_RDWR) {
+        return false;
+    }
+    struct statfs system {};
+    return fstatfs(file, &system) == 0 && system.f_type == PROC_SUPER_MAGIC;
 }
 
 bool is_event_counter(int file) {
@@ -96,10 +102,30 @@ bool is_event_counter(int file) {
     return name_of(file, buffer) == "anon_inode:[eventfd]";
 }
 
-bool is_local_socket(int file) {
+bool is_private_socket(int file) {
+    const auto option = [file](int name) {
+        int value = -1;
+        socklen_t length = sizeof value;
+        return getsockopt(file, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
+    };
+    if (option(SO_DOMAIN) != AF_UNIX || option(SO_TYPE) != SOCK_SEQPACKET ||
+        option(SO_ACCEPTCONN) != 0) {
+        return false;
+    }
+    const auto unnamed = [file](auto ask) {
+        sockaddr_un address{};
+        socklen_t length = sizeof address;
+        return ask(file, reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
+               length == sizeof(sa_family_t);
+    };
+    return unnamed(getsockname) && unnamed(getpeername);
+}
+
+bool closes_at_once(int file) {
     int domain = 0;
     socklen_t length = sizeof domain;
-    return getsockopt(file, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+    return fcntl(file, F_GET_SEALS) >= 0 || is_event_counter(file) ||
+           (getsockopt(file, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX);
 }
 
 }  // namespace vrdma::platform

@@ -55,9 +55,9 @@ bool SystemNotifier::asynchronous(int event_file, const vrdma_event& event) {
     return send_whole(event_file, &event, sizeof event);
 }
 
-void DeferredReclaimer::unmap(std::byte* base, uint64_t length) {
+void DeferredReclaimer::unmap(std::byte* base, uint64_t) {
     const std::scoped_lock lock(mutex_);
-    mappings_.emplace_back(base, length);
+    mappings_.push_back(base);
 }
 
 void DeferredReclaimer::close(int file) {
@@ -66,15 +66,15 @@ void DeferredReclaimer::close(int file) {
 }
 
 void DeferredReclaimer::reclaim() {
-    std::vector<std::pair<std::byte*, uint64_t>> mappings;
+    std::vector<std::byte*> mappings;
     std::vector<int> files;
     {
         const std::scoped_lock lock(mutex_);
         mappings.swap(mappings_);
         files.swap(files_);
     }
-    for (const auto& [base, length] : mappings) {
-        unmap_shared(base, length);
+    for (std::byte* base : mappings) {
+        unmap_shared(base);
     }
     for (const int file : files) {
         ::close(file);

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <utility>
 #include <vector>
 
 #include "dataplane/port/notifier.h"
@@ -36,7 +35,7 @@ class DeferredReclaimer final : public Reclaimer {
 
   private:
     std::mutex mutex_;
-    std::vector<std::pair<std::byte*, uint64_t>> mappings_;
+    std::vector<std::byte*> mappings_;
     std::vector<int> files_;
 };
 

@@ -22,6 +22,14 @@ std::string_view resource_name(Resource resource) {
             return "shared receive queues";
         case Resource::MrBytes:
             return "bytes of registered memory";
+        case Resource::MrPieces:
+            return "pieces of memory regions";
+        case Resource::Regions:
+            return "regions (the least of max_mrs and a quarter of vm.max_map_count)";
+        case Resource::RegionBytes:
+            return "bytes of shared memory (max_mr_bytes and 16 GiB for queues)";
+        case Resource::Files:
+            return "descriptors (a quarter of the service's)";
         case Resource::Count:
             break;
     }

@@ -7,7 +7,20 @@
 
 namespace vrdma {
 
-enum class Resource : uint8_t { Contexts, Pds, Mrs, Cqs, Qps, Srqs, MrBytes, Count };
+enum class Resource : uint8_t {
+    Contexts,
+    Pds,
+    Mrs,
+    Cqs,
+    Qps,
+    Srqs,
+    MrBytes,
+    MrPieces,     // ranges of an MR beyond its first
+    Regions,      // each is a mapping of the service
+    RegionBytes,  // addresses of the service
+    Files,        // descriptors that the service keeps: channels and process memory
+    Count
+};
 
 [[nodiscard]] std::string_view resource_name(Resource resource);
 

@@ -141,7 +141,7 @@ void resize(Stage& stage) {
     Tenant tenant;
     constexpr uint32_t kEntries = VRDMA_MAX_CQ_ENTRIES;
     constexpr size_t kBytes = sizeof(vrdma_cq_header) + size_t{kEntries} * sizeof(vrdma_cqe);
-    if (!tenant.open(stage.socket, 2 * (kBytes + 64))) {
+    if (!tenant.open(stage.socket, (2 * (kBytes + 64) + 4095) / 4096 * 4096)) {
         stage.report("a fresh tenant is refused: " + tenant.why);
         return;
     }
