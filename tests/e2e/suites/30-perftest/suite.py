@@ -23,9 +23,13 @@ UD_SIZES = [size for size in ALL_SIZES if size <= 4096]
 
 
 def rows(text):
-    """Sizes in the result table: rows of at least five numbers, the first one an integer."""
-    return [int(match[1]) for match in re.finditer(
-        r"^ *(\d+) +\d+(?: +[\d.]+\s*){3,}$", text, re.MULTILINE)]
+    """Sizes in the result table: lines of at least five numbers."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 5 and all(re.fullmatch(r"\d+(\.\d+)?", word) for word in words):
+            found.append(int(words[0]))
+    return found
 
 
 def perftest(ctx, program, options, sizes):

@@ -1,0 +1,94 @@
+"""cmake --install puts everything into its place, below any prefix, and what is installed works
+without the build tree."""
+
+import re
+import shutil
+import subprocess
+
+from harness.suite import Service, Suite, check, contains, equal
+
+suite = Suite("install", Service(installed=True))
+
+PABIS = (34, 57, 59, 64, 65)
+
+
+def files_below(directory):
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*")
+                  if path.is_file())
+
+
+def library_directory(ctx):
+    """lib or lib/x86_64-linux-gnu, as the build was configured."""
+    cache = (ctx.places.build / "CMakeCache.txt").read_text(encoding="utf-8")
+    return re.search(r"^CMAKE_INSTALL_LIBDIR:PATH=(.*)$", cache, re.MULTILINE)[1]
+
+
+@suite.case()
+def everything_is_in_its_place(ctx):
+    files = files_below(ctx.places.staged())
+    library = library_directory(ctx)
+    expected = ["sbin/vrdmad", "bin/vrdma-run", "bin/vrdmactl", "bin/vrdma-perf",
+                f"{library}/libvrdma-preload.so", "etc/libibverbs.d/vrdma.driver",
+                "etc/vrdma/vrdmad.toml.example", "lib/systemd/system/vrdmad.service",
+                "lib/sysusers.d/vrdma.conf", "share/man/man8/vrdmad.8",
+                "share/man/man1/vrdmactl.1", "share/man/man1/vrdma-perf.1"]
+    expected += [f"{library}/libibverbs/libvrdma-rdmav{pabi}.so" for pabi in PABIS]
+    print("\n".join(files))
+    equal([name for name in expected if name not in files], [], "missing files")
+    strangers = [name for name in files if name.endswith((".a", ".o", ".h")) or "gtest" in name]
+    equal(strangers, [], "files that nobody needs")
+
+
+@suite.case()
+def files_name_the_prefix_they_are_in(ctx):
+    stage = ctx.places.staged()
+    driver = (stage / "etc/libibverbs.d/vrdma.driver").read_text(encoding="utf-8")
+    equal(driver, f"driver {stage}/{library_directory(ctx)}/libibverbs/libvrdma\n", "vrdma.driver")
+    unit = (stage / "lib/systemd/system/vrdmad.service").read_text(encoding="utf-8")
+    contains(unit, f"ExecStart={stage}/sbin/vrdmad --config {stage}/etc/vrdma/vrdmad.toml\n")
+    for name in ("bin/vrdma-run", "sbin/vrdmad"):
+        check((stage / name).stat().st_mode & 0o111 == 0o111, name + " is not executable")
+
+
+@suite.case(timeout=60)
+def devinfo_and_pingpong_with_the_installed_programs(ctx):
+    contains(ctx.succeeds(ctx.on("a"), "ibv_devinfo", "-v"), "PORT_ACTIVE (4)")
+    contains(ctx.succeeds(ctx.on("a", "preload"), "ibv_devices"), "vrdma0")
+    ctx.pair_succeeds("ibv_rc_pingpong", "-g", 3, "-n", 50, "-c")
+
+
+@suite.case()
+def provider_needs_nothing_but_the_c_library_and_libibverbs(ctx):
+    library = ctx.places.staged() / library_directory(ctx)
+    for name, allowed in ((f"libibverbs/libvrdma-rdmav{PABIS[0]}.so",
+                           {"libibverbs.so.1", "libc.so.6", "libm.so.6",
+                            "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}),
+                          ("libvrdma-preload.so", {"libc.so.6", "ld-linux-x86-64.so.2",
+                                                   "ld-linux-aarch64.so.1"})):
+        output = ctx.succeeds("readelf", "-d", library / name)
+        needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", output))
+        equal(sorted(needed - allowed), [], f"libraries that {name} needs")
+
+
+@suite.case()
+def manual_pages_and_help_exist(ctx):
+    for program in ("bin/vrdma-run", "bin/vrdmactl", "bin/vrdma-perf", "sbin/vrdmad"):
+        ctx.succeeds(ctx.places.staged() / program, "--help")
+    if shutil.which("man"):
+        for page in ("man8/vrdmad.8", "man1/vrdmactl.1", "man1/vrdma-perf.1"):
+            done = subprocess.run(["man", "--warnings", "-l", "-Tutf8",
+                                   ctx.places.staged() / "share/man" / page],
+                                  capture_output=True, text=True, check=False)
+            equal((done.returncode, done.stderr), (0, ""), "man " + page)
+
+
+@suite.case()
+def destdir_goes_in_front_of_the_prefix(ctx):
+    root = ctx.places.scratch / "destdir"
+    ctx.succeeds("env", f"DESTDIR={root}", "cmake", "--install", ctx.places.build, "--prefix",
+                 "/opt/vrdma", timeout=60)
+    files = files_below(root)
+    check("opt/vrdma/etc/libibverbs.d/vrdma.driver" in files, f"no vrdma.driver in {files}")
+    equal([name for name in files if not name.startswith("opt/vrdma/")], [], "strange places")
+    contains((root / "opt/vrdma/etc/libibverbs.d/vrdma.driver").read_text(encoding="utf-8"),
+             "driver /opt/vrdma/")
