@@ -350,7 +350,10 @@ HttpServer::HttpServer(std::shared_ptr<Implementation> implementation)
     : implementation_(std::move(implementation)) {}
 
 HttpServer::~HttpServer() {
-    implementation_->stop();
+    try {
+        implementation_->stop();
+    } catch (...) {  // cancelling a timer cannot fail in a way that leaves something to do
+    }
 }
 
 std::size_t HttpServer::connections() const {

@@ -92,7 +92,7 @@ tl::expected<int, ClaimError> try_lock(const std::string& path, const std::strin
 tl::expected<int, ClaimError> lock(const std::string& path) {
     const std::string lock_path = path + ".lock";
     for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
-        const auto fd = try_lock(path, lock_path);
+        auto fd = try_lock(path, lock_path);
         if (!fd || is_at(lock_path, *fd)) {
             return fd;
         }
