@@ -4,7 +4,8 @@
 //
 // A mapping whose file was truncated turns into zero pages while a copy runs
 // (platform/fault_guard); its `broken` flag is looked at after the copy, so such a copy is
-// reported, never believed.
+// reported, never believed. It is looked at before the copy, too: what is written to those zero
+// pages is memory of the service, and a tenant must not get much of it.
 #include "dataplane/memory/transfer.h"
 
 #include <algorithm>
@@ -48,6 +49,12 @@ bool Transfer::write_process(const MemorySpan& to, uint64_t at, const std::byte*
 
 Transferred Transfer::copy_piece(const MemorySpan& to, const MemorySpan& from, size_t length,
                                  bool streaming) {
+    if (broken(from)) [[unlikely]] {
+        return Transferred::SourceGone;
+    }
+    if (broken(to)) [[unlikely]] {
+        return Transferred::DestinationGone;
+    }
     if (to.host != nullptr && from.host != nullptr) [[likely]] {
         copy_mapped(to.host, from.host, length, streaming);
         if (broken(from)) {
@@ -116,6 +123,9 @@ Transferred Transfer::store(std::span<const MemorySpan> to, const std::byte* fro
         if (part == 0) {
             break;
         }
+        if (broken(destination)) {
+            return Transferred::DestinationGone;
+        }
         if (destination.host != nullptr) {
             copy_ascending(destination.host, from, part);
         } else if (!write_process(destination, 0, from, part)) {
@@ -153,6 +163,9 @@ Transferred Transfer::load(std::byte* to, std::span<const MemorySpan> from, size
 
 Transferred Transfer::compare_and_swap(const MemorySpan& word, uint64_t compare, uint64_t swap,
                                        uint64_t& original) {
+    if (broken(word)) {
+        return Transferred::DestinationGone;
+    }
     if (word.host != nullptr) {
         uint64_t expected = compare;
         std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(word.host))
@@ -168,6 +181,9 @@ Transferred Transfer::compare_and_swap(const MemorySpan& word, uint64_t compare,
 }
 
 Transferred Transfer::fetch_and_add(const MemorySpan& word, uint64_t add, uint64_t& original) {
+    if (broken(word)) {
+        return Transferred::DestinationGone;
+    }
     if (word.host != nullptr) {
         original =
             std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(word.host)).fetch_add(add);
