@@ -7,6 +7,7 @@
 #include "dataplane/device/commands.h"
 
 #include <atomic>
+#include <utility>
 
 namespace vrdma {
 namespace {
@@ -116,9 +117,9 @@ Commands::Result Commands::alloc_pd(const CommandCall& call) {
 }
 
 Commands::Result Commands::dealloc_pd(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
     Pd* pd = find(state_.pds, request->handle, call);
     if (pd == nullptr) {
@@ -143,15 +144,31 @@ void Commands::tell_peer(const Qp& qp) {
         message.kind = MessageKind::PeerDead;
         message.from_shard = state_.config.shard;
         message.requester_qpn = qp.qpn;
+        message.requester_vnic = qp.vnic;
         message.destination_qpn = qp.attributes.dest_qpn;
         state_.outbox.emplace_back(home.shard, message);
         return;
     }
-    const std::optional<uint32_t> peer = state_.find_qp(qp.attributes.dest_qpn);
-    if (peer && state_.qps[*peer].attributes.dest_qpn == qp.qpn &&
-        state_.qps[*peer].context != qp.context && state_.peer_vnic(state_.qps[*peer]) == qp.vnic) {
+    const std::optional<uint32_t> peer =
+        state_.find_peer_of(qp.attributes.dest_qpn, qp.vnic, qp.qpn);
+    if (peer && state_.qps[*peer].context != qp.context) {
         queue_pairs_.peer_died(*peer);
     }
+}
+
+bool Commands::slices_drained(Context& context) {
+    if (!context.draining) {
+        if (context.slices_in_flight[context.slice_round] == 0) {
+            return true;
+        }
+        context.slice_round ^= 1U;
+        context.draining = true;
+    }
+    if (context.slices_in_flight[context.slice_round ^ 1U] != 0) {
+        return false;
+    }
+    context.draining = false;
+    return true;
 }
 
 bool Commands::tear_down(Teardown& teardown) {
@@ -178,18 +195,32 @@ bool Commands::tear_down(Teardown& teardown) {
                 const uint32_t* slots = state_.doorbell_slots_of(index);
                 for (; teardown.cursor < end && teardown.cursor < context.doorbells;
                      ++teardown.cursor) {
-                    const uint32_t slot = slots[teardown.cursor];
-                    if (slot != 0) {
-                        if (!context.closing) {
-                            tell_peer(state_.qps[slot - 1]);
-                        }
-                        free_qp(slot - 1);
+                    if (slots[teardown.cursor] == 0) {
+                        continue;
                     }
+                    const uint32_t slot = slots[teardown.cursor] - 1;
+                    Qp& qp = state_.qps[slot];
+                    if (qp.phase == SendPhase::InFlight) {  // another shard reads from it
+                        qp.halted = true;
+                        teardown.in_flight = true;
+                        continue;
+                    }
+                    if (!context.closing) {
+                        tell_peer(qp);
+                    }
+                    free_qp(slot);
                 }
-                return teardown.cursor >= context.doorbells;
+                if (teardown.cursor < context.doorbells) {
+                    return false;
+                }
+                if (std::exchange(teardown.in_flight, false)) {
+                    teardown.cursor = 0;
+                    return false;
+                }
+                return true;
             }
             case 1:
-                return context.slices_in_flight == 0;
+                return slices_drained(context);
             case 2:
                 return sweep(state_.cqs, owned, [&](uint32_t i) { free_cq(i); });
             case 3:

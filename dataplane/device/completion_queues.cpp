@@ -88,43 +88,68 @@ bool CompletionQueues::send_events() {
         cq.dirty = false;
         if (notify(cq_index)) {
             cq.solicited = false;
-        } else if (std::find(state_.delayed_cqs.begin(), state_.delayed_cqs.end(), cq_index) ==
-                   state_.delayed_cqs.end()) {
+        } else if (!cq.delayed) {
+            cq.delayed = true;
             state_.delayed_cqs.push_back(cq_index);
         }
     }
     state_.dirty_cqs.clear();
-    std::erase_if(state_.delayed_cqs, [this](uint32_t cq_index) {
-        const bool sent = notify(cq_index);
-        if (sent) {
-            state_.cqs[cq_index].solicited = false;
-        }
-        return sent;
-    });
+    retry_delayed();
     return !state_.delayed_cqs.empty();
 }
 
-bool CompletionQueues::move(uint32_t cq_index, const CqRuntime& to, uint32_t new_entries) {
+void CompletionQueues::retry_delayed() {
+    std::vector<uint32_t>& waiting = state_.delayed_cqs;
+    if (waiting.empty() || state_.now < next_retry_) {
+        return;
+    }
+    next_retry_ = state_.now + kDelayedEventRetry;
+    const auto tried = waiting.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(
+                                             waiting.size(), kDelayedEventsPerTry));
+    const auto stuck = std::remove_if(waiting.begin(), tried, [this](uint32_t cq_index) {
+        Cq& cq = state_.cqs[cq_index];
+        if (!notify(cq_index)) {
+            return false;
+        }
+        cq.solicited = false;
+        cq.delayed = false;
+        return true;
+    });
+    const auto untried = waiting.erase(stuck, tried);
+    std::rotate(waiting.begin(), untried, waiting.end());  // next time those that were not tried
+}
+
+CompletionQueues::Moved CompletionQueues::move(uint32_t cq_index, const CqRuntime& to,
+                                               uint32_t new_entries) {
     Cq& cq = state_.cqs[cq_index];
     const CqRuntime& from = state_.cq_runtime[cq_index];
-    const uint32_t consumer =
-        std::atomic_ref(from.header->consumer).load(std::memory_order_acquire);
-    const uint32_t unread = cq.producer - consumer;
-    if (unread > cq.mask + 1 || unread > new_entries) {
-        return false;
+    if (!cq.moving) {
+        cq.move_from = std::atomic_ref(from.header->consumer).load(std::memory_order_acquire);
+        cq.move_next = cq.move_from;
     }
-    for (uint32_t index = consumer; index != cq.producer; ++index) {
-        to.ring[index & (new_entries - 1)] = from.ring[index & cq.mask];
+    const uint32_t unread = cq.producer - cq.move_from;
+    cq.moving = unread <= cq.mask + 1 && unread <= new_entries;
+    if (!cq.moving) {
+        return Moved::DoesNotFit;
     }
-    std::atomic_ref(to.header->consumer).store(consumer, std::memory_order_relaxed);
+    for (uint32_t n = 0; n < kEntriesMovedPerTurn && cq.move_next != cq.producer; ++n) {
+        to.ring[cq.move_next & (new_entries - 1)] = from.ring[cq.move_next & cq.mask];
+        ++cq.move_next;
+    }
+    if (cq.move_next != cq.producer) {
+        return Moved::Partly;
+    }
+    cq.moving = false;
+    std::atomic_ref(to.header->consumer).store(cq.move_from, std::memory_order_relaxed);
     std::atomic_ref(to.header->arm)
         .store(std::atomic_ref(from.header->arm).load(std::memory_order_relaxed),
                std::memory_order_relaxed);
     std::atomic_ref(to.header->events).store(cq.events, std::memory_order_relaxed);
+    std::atomic_ref(to.header->in_error).store(cq.overflowed ? 1 : 0, std::memory_order_relaxed);
     cq.mask = new_entries - 1;
-    cq.consumer_seen = consumer;
+    cq.consumer_seen = cq.move_from;
     state_.cq_runtime[cq_index] = to;
-    return true;
+    return Moved::Whole;
 }
 
 void CompletionQueues::forget(uint32_t cq_index) {

@@ -30,9 +30,10 @@ class CompletionQueues {
     // event waits for room in its channel.
     [[nodiscard]] bool send_events();
 
-    // Moves unread entries to a new ring; the tenant does not poll meanwhile. False when they do
-    // not fit.
-    [[nodiscard]] bool move(uint32_t cq_index, const CqRuntime& to, uint32_t new_entries);
+    // Moves unread entries to a new ring, a piece of them at each call until it is not Partly; the
+    // tenant does not poll meanwhile.
+    enum class Moved : uint8_t { Whole, Partly, DoesNotFit };
+    [[nodiscard]] Moved move(uint32_t cq_index, const CqRuntime& to, uint32_t new_entries);
 
     // A queue that goes away is forgotten here.
     void forget(uint32_t cq_index);
@@ -40,7 +41,10 @@ class CompletionQueues {
   private:
     void overflow(uint32_t cq_index);
     [[nodiscard]] bool notify(uint32_t cq_index);
+    void retry_delayed();
+
     DeviceState& state_;
+    Instant next_retry_;  // of events that found their channel full
 };
 
 }  // namespace vrdma

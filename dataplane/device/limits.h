@@ -21,15 +21,23 @@ inline constexpr uint32_t kMaxContextsPerShard = 4096;
 // their turn. 64 KiB is 5 to 8 us of copying.
 inline constexpr uint32_t kSliceBytes = 64U << 10;
 // Contiguous pieces of one slice: a full scatter/gather list, each entry crossing into one more
-// range, and some more. A slice that would need more is made shorter.
-inline constexpr uint32_t kMaxSpansPerSlice = 40;
-static_assert(kMaxSpansPerSlice > VRDMA_MAX_SGE);
+// range. A datagram never needs more (an inner range is a page, a datagram at most one), so it is
+// always one slice; another slice that would need more is made shorter.
+inline constexpr uint32_t kMaxSpansPerSlice = 2 * VRDMA_MAX_SGE;
 
 // Work of one queue pair in one visit.
 inline constexpr uint32_t kEntriesPerVisit = 16;
 inline constexpr uint32_t kBytesPerVisit = kSliceBytes;
 // Queue pairs visited in one turn before commands and doorbells are looked at again.
 inline constexpr uint32_t kVisitsPerTurn = 64;
+
+// What a tenant can make large is done in pieces, so that nobody else waits for more than one:
+inline constexpr uint32_t kFlushedPerVisit = 128;  // entries of one ring
+inline constexpr uint32_t kFailedPerTurn = 32;  // queue pairs of a completion queue that overflowed
+inline constexpr uint32_t kEntriesMovedPerTurn = 4096;  // completions, to a resized queue
+inline constexpr uint32_t kTimersPerTurn = 256;
+inline constexpr uint32_t kDelayedEventsPerTry = 32;
+inline constexpr Duration kDelayedEventRetry = Duration::milliseconds(1);
 
 // A context without a doorbell for this long is no longer polled; its next doorbell kicks.
 inline constexpr Duration kHotContext = Duration::milliseconds(1);

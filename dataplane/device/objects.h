@@ -39,8 +39,12 @@ struct Context {
     bool closing;   // it said CLOSE: its end is orderly
     bool detached;  // its end has begun: nothing of it is polled any more
     uint32_t vnic;
-    uint32_t objects;           // PDs, MRs, CQs, SRQs, QPs, channels and regions it still has
-    uint32_t slices_in_flight;  // slices of it that another shard is working on
+    uint32_t objects;  // PDs, MRs, CQs, SRQs, QPs, channels and regions it still has
+    // Slices of it that another shard is working on, in two rounds: what waits for them to come
+    // back begins a new round and waits for the old one, however many begin meanwhile.
+    std::array<uint32_t, 2> slices_in_flight;
+    uint8_t slice_round;  // of slices that begin now
+    bool draining;        // somebody waits for the other round
     Instant last_doorbell;
     uint32_t doorbells;      // bits that were ever used: [0, doorbells)
     uint32_t doorbell_hint;  // no free bit below
@@ -87,6 +91,11 @@ struct Cq {
     uint64_t cookie;
     uint32_t users;   // QPs
     uint32_t events;  // sent
+    bool delayed;     // on the list of CQs whose event could not be sent yet
+    bool moving;      // to another ring: entries [move_from, move_next) are there
+    uint32_t move_from;
+    uint32_t move_next;
+    uint32_t failing;  // overflowed: doorbell bits below belong to queue pairs that failed already
 };
 struct CqRuntime {
     vrdma_cq_header* header = nullptr;
@@ -148,6 +157,10 @@ struct alignas(64) Qp {
     uint32_t peer_vnic;   // vNIC of the destination GID, as of vnic_epoch; kNone: nobody has it
     uint32_t vnic_epoch;  // 0: not looked up
     uint32_t max_inline;
+    bool halted;      // it is about to be reset or destroyed: starts nothing more
+    bool peer_lost;   // its peer died while a slice was on its way
+    uint8_t silence;  // why nobody answers (enum vrdma_reason)
+    uint8_t reserved;
     // ---- read for every receive
     uint32_t recv_cq;
     uint32_t srq;  // kNone without

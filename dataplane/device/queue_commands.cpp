@@ -138,8 +138,13 @@ Commands::Result Commands::resize_cq(const CommandCall& call) {
     }
     const CqRuntime runtime{reinterpret_cast<vrdma_cq_header*>(*memory),
                             reinterpret_cast<vrdma_cqe*>(*memory + sizeof(vrdma_cq_header))};
-    if (!completions_.move(request->handle, runtime, request->entries)) {
-        return refuse(VRDMA_STATUS_INVALID, "the unread completions do not fit the new size");
+    switch (completions_.move(request->handle, runtime, request->entries)) {
+        case CompletionQueues::Moved::DoesNotFit:
+            return refuse(VRDMA_STATUS_INVALID, "the unread completions do not fit the new size");
+        case CompletionQueues::Moved::Partly:
+            return defer();
+        case CompletionQueues::Moved::Whole:
+            break;
     }
     --state_.regions[cq->region].users;
     cq->region = request->memory.region;

@@ -27,6 +27,14 @@ bool transition_exists(uint8_t type, uint32_t from, uint32_t to) {
     }
 }
 
+// A bit of the mask that is not here names something this device does not do.
+constexpr uint32_t kKnownAttributes =
+    VRDMA_QP_STATE | VRDMA_QP_CUR_STATE | VRDMA_QP_EN_SQD_ASYNC_NOTIFY | VRDMA_QP_ACCESS_FLAGS |
+    VRDMA_QP_PKEY_INDEX | VRDMA_QP_PORT | VRDMA_QP_QKEY | VRDMA_QP_AV | VRDMA_QP_PATH_MTU |
+    VRDMA_QP_TIMEOUT | VRDMA_QP_RETRY_CNT | VRDMA_QP_RNR_RETRY | VRDMA_QP_RQ_PSN |
+    VRDMA_QP_MAX_QP_RD_ATOMIC | VRDMA_QP_MIN_RNR_TIMER | VRDMA_QP_SQ_PSN |
+    VRDMA_QP_MAX_DEST_RD_ATOMIC | VRDMA_QP_PATH_MIG_STATE | VRDMA_QP_DEST_QPN;
+
 bool ring_ok(uint32_t entries) {
     return entries == 0 || (std::has_single_bit(entries) && entries <= VRDMA_MAX_QUEUE_ENTRIES);
 }
@@ -158,15 +166,16 @@ void Commands::free_qp(uint32_t slot) {
 }
 
 Commands::Result Commands::destroy_qp(const CommandCall& call) {
-    const auto request = read_body<vrdma_handle>(call.body);
+    const auto request = read_handle(call);
     if (!request) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+        return tl::unexpected(request.error());
     }
-    const Qp* qp = find(state_.qps, request->handle, call);
+    Qp* qp = find(state_.qps, request->handle, call);
     if (qp == nullptr) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
     }
     if (qp->phase == SendPhase::InFlight) {
+        qp->halted = true;
         return defer();
     }
     free_qp(request->handle);
@@ -180,6 +189,12 @@ std::optional<Refusal> Commands::check_attributes(const Qp& qp,
     const auto invalid = [](const char* text) {
         return Refusal{VRDMA_STATUS_INVALID, text, false};
     };
+    if ((request.mask & ~kKnownAttributes) != 0) {
+        return Refusal{VRDMA_STATUS_UNSUPPORTED, "the mask names an unknown attribute", false};
+    }
+    if (a.reserved != 0) {
+        return invalid(kReserved);
+    }
     if (has(VRDMA_QP_CUR_STATE) && a.current_state != qp.state) {
         return Refusal{VRDMA_STATUS_STATE, "the queue pair is not in the state named as current",
                        false};
@@ -268,46 +283,55 @@ Commands::Result Commands::modify_qp(const CommandCall& call) {
     const uint32_t slot = request->handle;
     if ((request->mask & VRDMA_QP_STATE) == 0) {
         apply_attributes(*qp, *request);
-        return query_qp(call);
+        return answer_attributes(call, *qp);
     }
     const uint32_t to = request->attributes.state;
     if (to == VRDMA_QPS_RESET) {
         if (qp->phase == SendPhase::InFlight) {
+            qp->halted = true;
             return defer();
         }
         qp->state = VRDMA_QPS_RESET;
         queue_pairs_.reset(slot);
-        return query_qp(call);
+        return answer_attributes(call, *qp);
     }
     if (to == VRDMA_QPS_ERR) {
         if (qp->state == VRDMA_QPS_RESET) {  // nothing was posted; only the state changes
             qp->state = VRDMA_QPS_INIT;
         }
         queue_pairs_.enter_error(slot, VRDMA_REASON_MODIFIED, std::nullopt);
-        return query_qp(call);
+        return answer_attributes(call, *qp);
+    }
+    if (qp->state == VRDMA_QPS_SQE) {
+        queue_pairs_.finish_flushing_sends(slot);
     }
     apply_attributes(*qp, *request);
     qp->state = static_cast<uint8_t>(to);
-    qp->drained_notify = to == VRDMA_QPS_SQD && qp->attributes.sq_drained_notify != 0;
+    qp->drained_notify = to == VRDMA_QPS_SQD &&
+                         (request->mask & VRDMA_QP_EN_SQD_ASYNC_NOTIFY) != 0 &&
+                         request->attributes.sq_drained_notify != 0;
     state_.run(slot);
-    return query_qp(call);
+    return answer_attributes(call, *qp);
 }
 
 Commands::Result Commands::query_qp(const CommandCall& call) {
-    uint32_t handle = 0;
-    if (call.body.size() < sizeof handle) {
-        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    const auto request = read_handle(call);
+    if (!request) {
+        return tl::unexpected(request.error());
     }
-    std::memcpy(&handle, call.body.data(), sizeof handle);  // the first field of MODIFY_QP, too
-    const Qp* qp = find(state_.qps, handle, call);
+    const Qp* qp = find(state_.qps, request->handle, call);
     if (qp == nullptr) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
     }
-    vrdma_rsp_query_qp response{qp->attributes};
-    response.attributes.state = qp->state;
-    response.attributes.current_state = qp->state;
+    return answer_attributes(call, *qp);
+}
+
+Commands::Result Commands::answer_attributes(const CommandCall& call, const Qp& qp) const {
+    vrdma_rsp_query_qp response{qp.attributes};
+    response.attributes.state = qp.state;
+    response.attributes.current_state = qp.state;
     response.attributes.sq_draining =
-        qp->state == VRDMA_QPS_SQD && qp->phase != SendPhase::Idle ? 1 : 0;
+        qp.state == VRDMA_QPS_SQD && qp.phase != SendPhase::Idle ? 1 : 0;
     return write_response(call, response);
 }
 

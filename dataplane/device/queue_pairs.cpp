@@ -69,7 +69,7 @@ void QueuePairs::fail_send(uint32_t slot, vrdma_wc_status status, vrdma_reason r
     }
     qp.state = VRDMA_QPS_SQE;
     qp.error_reason = static_cast<uint8_t>(reason);
-    flush_sends(slot);
+    flush_sends(slot, kFlushedPerVisit);
 }
 
 void QueuePairs::fail_receive(uint32_t slot, vrdma_wc_status status, vrdma_reason reason) {
@@ -114,13 +114,13 @@ void QueuePairs::enter_error(uint32_t slot, vrdma_reason reason,
 }
 
 void QueuePairs::flush(uint32_t slot) {
-    flush_sends(slot);
+    flush_sends(slot, kFlushedPerVisit);
     if (state_.qps[slot].state == VRDMA_QPS_ERR) {
         flush_receives(slot);
     }
 }
 
-void QueuePairs::flush_sends(uint32_t slot) {
+void QueuePairs::flush_sends(uint32_t slot, uint32_t most) {
     Qp& qp = state_.qps[slot];
     if (qp.sq_entries == 0) {
         return;
@@ -135,7 +135,11 @@ void QueuePairs::flush_sends(uint32_t slot) {
     if (producer - qp.sq_consumer > qp.sq_entries) {
         return;
     }
-    while (qp.sq_consumer != producer) {
+    for (uint32_t n = 0; qp.sq_consumer != producer; ++n) {
+        if (n == most) {
+            state_.run(slot);  // the rest at its next visit
+            return;
+        }
         std::memcpy(qp.wqe.data(),
                     runtime.send_ring + size_t{qp.sq_consumer & (qp.sq_entries - 1)} * qp.sq_stride,
                     sizeof(vrdma_send_wqe));
@@ -168,18 +172,23 @@ void QueuePairs::flush_receives(uint32_t slot) {
     if (qp.srq != kNone) {
         return;
     }
-    while (!take_receive(slot).has_value()) {
+    for (uint32_t n = 0; n < kFlushedPerVisit; ++n) {
+        if (take_receive(slot).has_value()) {
+            return;
+        }
         flush_one();
     }
+    state_.run(slot);  // the rest at its next visit
 }
 
 void QueuePairs::peer_died(uint32_t slot) {
     Qp& qp = state_.qps[slot];
-    state_.counters_of(qp).add(Counter::PeersLost);
     if (qp.phase == SendPhase::InFlight) {
-        qp.retries_left = 0;  // the answer will be silence
+        qp.peer_lost = true;  // when the answer is there; it may have been executed before
         return;
     }
+    qp.peer_lost = false;
+    state_.counters_of(qp).add(Counter::PeersLost);
     if (qp.phase != SendPhase::Idle) {
         fail_send(slot, VRDMA_WC_RETRY_EXC_ERR, VRDMA_REASON_PEER_DEAD);
         return;
@@ -191,6 +200,8 @@ void QueuePairs::reset(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     state_.deadlines.clear(slot);
     qp.phase = SendPhase::Idle;
+    qp.halted = false;
+    qp.peer_lost = false;
     qp.receiving = false;
     qp.established = false;
     qp.drained_notify = false;
@@ -207,16 +218,30 @@ void QueuePairs::reset(uint32_t slot) {
     std::atomic_ref(header.rq_consumer).store(0, std::memory_order_relaxed);
 }
 
+void QueuePairs::finish_flushing_sends(uint32_t slot) {
+    flush_sends(slot, UINT32_MAX);
+}
+
 void QueuePairs::fail_overflowed() {
-    while (!state_.overflowed_cqs.empty()) {
-        const uint32_t cq_index = state_.overflowed_cqs.back();
-        state_.overflowed_cqs.pop_back();
-        for (uint32_t slot = 0; slot < state_.qps.fresh(); ++slot) {
-            const Qp& qp = state_.qps[slot];
-            if (qp.qpn != 0 && (qp.send_cq == cq_index || qp.recv_cq == cq_index)) {
-                enter_error(slot, VRDMA_REASON_CQ_OVERFLOW, VRDMA_EVENT_QP_FATAL);
-            }
+    const uint32_t cq_index = state_.overflowed_cqs.back();
+    Cq& cq = state_.cqs[cq_index];
+    // Its queue pairs are of its own context, whose doorbell bits name them.
+    const uint32_t* slots = state_.doorbell_slots_of(cq.context);
+    const uint32_t end = state_.contexts[cq.context].doorbells;
+    uint32_t failed = 0;
+    for (; cq.failing < end && failed < kFailedPerTurn; ++cq.failing) {
+        if (slots[cq.failing] == 0) {
+            continue;
         }
+        const uint32_t slot = slots[cq.failing] - 1;
+        const Qp& qp = state_.qps[slot];
+        if (qp.send_cq == cq_index || qp.recv_cq == cq_index) {
+            enter_error(slot, VRDMA_REASON_CQ_OVERFLOW, VRDMA_EVENT_QP_FATAL);
+            ++failed;
+        }
+    }
+    if (cq.failing >= end) {
+        std::erase(state_.overflowed_cqs, cq_index);
     }
 }
 

@@ -22,13 +22,16 @@ class QueuePairs {
     void fail_receive(uint32_t slot, vrdma_wc_status status, vrdma_reason reason);
     // To ERR, with flushing (IBA 10.3.1.6). `event`: tell the tenant asynchronously.
     void enter_error(uint32_t slot, vrdma_reason reason, std::optional<vrdma_event_type> event);
-    // Flushes what was posted to a queue pair in ERR or, send queue only, SQE.
+    // Flushes what was posted to a queue pair in ERR or, send queue only, SQE: a piece of it, the
+    // rest at its next visits.
     void flush(uint32_t slot);
+    // All that is left of it, before the send queue works again.
+    void finish_flushing_sends(uint32_t slot);
     // The peer's process died: the current send entry fails, or the queue pair just goes to ERR.
     void peer_died(uint32_t slot);
     // Forgets all work, as in RESET.
     void reset(uint32_t slot);
-    // Fails the queue pairs of completion queues that overflowed in this turn.
+    // Fails some of the queue pairs of a completion queue that overflowed.
     void fail_overflowed();
 
     // Takes the next receive entry into Qp::receive_*. nullopt: one was taken; else why not.
@@ -38,7 +41,7 @@ class QueuePairs {
     void complete_receive(uint32_t slot, const Completion& completion);
 
   private:
-    void flush_sends(uint32_t slot);
+    void flush_sends(uint32_t slot, uint32_t most);
     void flush_receives(uint32_t slot);
     [[nodiscard]] std::optional<NoReceive> take_shared(uint32_t slot);
     [[nodiscard]] bool load_receive(Qp& qp, const std::byte* entry, uint32_t max_sge);

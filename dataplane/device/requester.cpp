@@ -100,6 +100,9 @@ std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
         }
         length = static_cast<uint32_t>(total);
     }
+    if (qp.type == VRDMA_QPT_UD && wqe.ud_address.reserved != 0) {
+        return fault(VRDMA_REASON_WQE_FLAGS);
+    }
     if (qp.type == VRDMA_QPT_UD && length > kPortMtu) {
         return EntryFault{VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_WQE_LENGTH};
     }
@@ -115,6 +118,9 @@ void Requester::visit(uint32_t slot) {
     uint32_t entries = 0;
     uint32_t bytes = 0;
     while (entries < kEntriesPerVisit && bytes < kBytesPerVisit) {
+        if (qp.halted) [[unlikely]] {
+            return;
+        }
         if (qp.phase == SendPhase::Idle) {
             if (!start(slot)) {
                 return;
@@ -255,7 +261,6 @@ bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
         slice.qkey =
             (wqe.ud.remote_qkey & kQkeyFromQp) != 0 ? qp.attributes.qkey : wqe.ud.remote_qkey;
         std::memcpy(slice.remote_gid.gid, wqe.ud_address.remote_gid, sizeof slice.remote_gid.gid);
-        slice.sgid_index = wqe.ud_address.sgid_index;
         slice.traffic_class = wqe.ud_address.traffic_class;
         slice.hop_limit = wqe.ud_address.hop_limit;
         slice.flow_label = wqe.ud_address.flow_label;
@@ -291,13 +296,15 @@ uint32_t Requester::step(uint32_t slot) {
         }
         state_.free_slices.pop_back();
         qp.phase = SendPhase::InFlight;
-        ++state_.contexts[qp.context].slices_in_flight;
+        Context& context = state_.contexts[qp.context];
+        ++context.slices_in_flight[context.slice_round];
         Message message{};
         message.kind = MessageKind::Request;
         message.from_shard = state_.config.shard;
         message.requester_slot = slot;
         message.requester_qpn = qp.qpn;
         message.requester_context = qp.context;
+        message.requester_round = context.slice_round;
         message.destination_vnic = vnic;
         message.destination_qpn = qpn;
         message.slice_index = index;
@@ -347,6 +354,13 @@ void Requester::account(Qp& qp, uint8_t opcode) {
 }
 
 void Requester::on_reply(uint32_t slot, uint32_t length, bool last, const Reply& reply) {
+    settle(slot, length, last, reply);
+    if (state_.qps[slot].peer_lost) [[unlikely]] {
+        queue_pairs_.peer_died(slot);
+    }
+}
+
+void Requester::settle(uint32_t slot, uint32_t length, bool last, const Reply& reply) {
     Qp& qp = state_.qps[slot];
     qp.phase = SendPhase::Moving;
     if (qp.state == VRDMA_QPS_ERR && (reply.answer != Answer::Ack || !last) &&
@@ -385,12 +399,7 @@ void Requester::on_reply(uint32_t slot, uint32_t length, bool last, const Reply&
                 wait(slot, SendPhase::RetryWait, kSilentPeerPoll);
                 return;
             }
-            if (qp.retries_left == 0) {
-                queue_pairs_.fail_send(slot, VRDMA_WC_RETRY_EXC_ERR, reply.reason);
-                return;
-            }
-            --qp.retries_left;
-            state_.counters_of(qp).add(Counter::TransportRetries);
+            qp.silence = static_cast<uint8_t>(reply.reason);
             wait(slot, SendPhase::RetryWait,
                  Duration::nanoseconds(kAckTimeoutUnitNs << qp.attributes.timeout));
             return;
@@ -402,6 +411,16 @@ void Requester::on_reply(uint32_t slot, uint32_t length, bool last, const Reply&
 
 void Requester::on_deadline(uint32_t slot) {
     Qp& qp = state_.qps[slot];
+    if (qp.phase == SendPhase::RetryWait && qp.attributes.timeout != 0) {
+        // Every try, the last one too, was given its time (IBA 9.7.6.1.3).
+        if (qp.retries_left == 0) {
+            queue_pairs_.fail_send(slot, VRDMA_WC_RETRY_EXC_ERR,
+                                   static_cast<vrdma_reason>(qp.silence));
+            return;
+        }
+        --qp.retries_left;
+        state_.counters_of(qp).add(Counter::TransportRetries);
+    }
     if (qp.phase == SendPhase::RnrWait || qp.phase == SendPhase::RetryWait) {
         qp.phase = SendPhase::Moving;
         state_.run(slot);
@@ -410,7 +429,7 @@ void Requester::on_deadline(uint32_t slot) {
 
 void Requester::on_response(const Message& message) {
     state_.free_slices.push_back(message.slice_index);
-    --state_.contexts[message.requester_context].slices_in_flight;
+    --state_.contexts[message.requester_context].slices_in_flight[message.requester_round];
     const uint32_t slot = message.requester_slot;
     Qp& qp = state_.qps[slot];
     if (qp.qpn != message.requester_qpn || qp.phase != SendPhase::InFlight) {

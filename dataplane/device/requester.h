@@ -26,6 +26,7 @@ class Requester {
                                                      uint32_t sge_count, uint32_t rights,
                                                      uint32_t want);
     void on_reply(uint32_t slot, uint32_t length, bool last, const Reply& reply);
+    void settle(uint32_t slot, uint32_t length, bool last, const Reply& reply);
     void account(Qp& qp, uint8_t opcode);
     void wait(uint32_t slot, SendPhase phase, Duration delay);
 

@@ -15,8 +15,6 @@ namespace {
 
 Counter uc_drop_counter(vrdma_reason reason) {
     switch (static_cast<unsigned>(reason)) {
-        case VRDMA_REASON_REMOTE_RECV_LENGTH:
-            return Counter::UcDroppedLength;
         case VRDMA_REASON_REMOTE_RECV:
         case VRDMA_REASON_REMOTE_MEMORY:
             return Counter::UcDroppedMemory;
@@ -25,13 +23,16 @@ Counter uc_drop_counter(vrdma_reason reason) {
     }
 }
 
-// The 40 bytes in front of a UD message over IPv4: 20 bytes of zeros, then the IPv4 header; over
-// IPv6 the header itself (RoCEv2 annex A17.4.5.1; see docs/device.md).
+constexpr size_t kLinkLocalGid = 0;
+
+// The source is the vNIC's address of the destination's kind, whatever entry of its table the
+// sender named: receivers answer to it. The 40 bytes in front of a UD message over IPv4: 20 bytes
+// of zeros, then the IPv4 header; over IPv6 the header itself (RoCEv2 annex A17.4.5.1; see
+// docs/device.md).
 std::array<std::byte, kGrhBytes> make_grh(const Slice& slice, const Vnic& source) {
     std::array<std::byte, kGrhBytes> grh{};
     const auto put = [&grh](size_t at, uint32_t value) { grh[at] = static_cast<std::byte>(value); };
     constexpr size_t kMappedPrefix = 12;
-    const vrdma_gid_entry& from = source.gids[slice.sgid_index & (VRDMA_GID_TABLE_LENGTH - 1)];
     static constexpr uint8_t kMapped[kMappedPrefix] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     constexpr uint32_t kTransportBytes = 8 + 12 + 8 + 4;  // UDP, BTH, DETH, ICRC
     const uint32_t imm_bytes = slice.opcode == VRDMA_WQE_SEND_WITH_IMM ? 4 : 0;
@@ -47,7 +48,9 @@ std::array<std::byte, kGrhBytes> make_grh(const Slice& slice, const Vnic& source
         put(kHeader + 6, 0x40);  // don't fragment
         put(kHeader + 8, slice.hop_limit);
         put(kHeader + 9, 17);  // UDP
-        std::memcpy(grh.data() + kHeader + 12, from.gid + kMappedPrefix, 4);
+        for (size_t i = 0; i < 4; ++i) {
+            put(kHeader + 12 + i, source.address >> (24 - 8 * i) & 0xff);
+        }
         std::memcpy(grh.data() + kHeader + 16, slice.remote_gid.gid + kMappedPrefix, 4);
         uint32_t sum = 0;
         for (size_t i = 0; i < 20; i += 2) {
@@ -68,7 +71,7 @@ std::array<std::byte, kGrhBytes> make_grh(const Slice& slice, const Vnic& source
     put(5, payload & 0xff);
     put(6, 17);
     put(7, slice.hop_limit);
-    std::memcpy(grh.data() + 8, from.gid, 16);
+    std::memcpy(grh.data() + 8, source.gids[kLinkLocalGid].gid, 16);
     std::memcpy(grh.data() + 24, slice.remote_gid.gid, 16);
     return grh;
 }
@@ -148,6 +151,17 @@ Reply Responder::refuse_receive(uint32_t slot, vrdma_wc_status local_status,
     return reliable ? Reply{Answer::Nak, 0, remote_status, remote_reason} : Reply{};
 }
 
+Reply Responder::refuse_length(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    if (qp.type == VRDMA_QPT_RC) {
+        queue_pairs_.fail_receive(slot, VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_RECV_LENGTH);
+        return Reply{Answer::Nak, 0, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_REMOTE_RECV_LENGTH};
+    }
+    state_.counters_of(qp).add(qp.type == VRDMA_QPT_UC ? Counter::UcDroppedLength
+                                                       : Counter::UdDroppedLength);
+    return Reply{};
+}
+
 std::optional<Reply> Responder::need_receive(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     if (qp.receiving) {
@@ -189,6 +203,8 @@ Transferred Responder::place(std::span<const MemorySpan> to, const Slice& slice)
 std::optional<vrdma_reason> Responder::scatter(Qp& qp, Slice& slice, uint32_t offset) {
     // One SGE at a time, so that a slice may meet any number of ranges: source spans are consumed
     // in step with the destination.
+    // Entries of an SRQ name memory of the SRQ's domain (IBA 10.2.9.1).
+    const uint32_t pd = qp.srq == kNone ? qp.pd : state_.srqs[qp.srq].pd;
     uint32_t left = slice.length;
     uint64_t sge_start = 0;
     uint32_t source_index = 0;
@@ -203,7 +219,7 @@ std::optional<vrdma_reason> Responder::scatter(Qp& qp, Slice& slice, uint32_t of
         uint64_t at = offset - sge_start;
         const uint64_t want = std::min<uint64_t>(sge.length - at, left);
         const auto mr = state_.mrs.check(
-            Access{sge.lkey, qp.pd, sge.address + at, want, VRDMA_ACCESS_LOCAL_WRITE}, false);
+            Access{sge.lkey, pd, sge.address + at, want, VRDMA_ACCESS_LOCAL_WRITE}, false);
         if (!mr) {
             return mr.error();
         }
@@ -277,8 +293,7 @@ Reply Responder::send(uint32_t slot, Slice& slice) {
         return *no;
     }
     if (slice.total > qp.receive_capacity) {
-        return refuse_receive(slot, VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_RECV_LENGTH,
-                              VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_REMOTE_RECV_LENGTH);
+        return refuse_length(slot);
     }
     if (const std::optional<vrdma_reason> bad = scatter(qp, slice, slice.position)) {
         if (*bad == VRDMA_REASON_REMOTE_MEMORY) {  // the sender's memory: its own fault
@@ -421,14 +436,12 @@ Reply Responder::receive_datagram(uint32_t slot, Slice& slice) {
         counters.add(Counter::UdDroppedQkey);
         return Reply{};
     }
-    if (const auto none = queue_pairs_.take_receive(slot)) {
+    if (!qp.receiving && queue_pairs_.take_receive(slot).has_value()) {
         counters.add(Counter::UdDroppedNoReceive);
         return Reply{};
     }
     if (slice.total + kGrhBytes > qp.receive_capacity) {
-        counters.add(Counter::UdDroppedLength);
-        queue_pairs_.fail_receive(slot, VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_RECV_LENGTH);
-        return Reply{};
+        return refuse_length(slot);
     }
     const std::array<std::byte, kGrhBytes> grh = make_grh(slice, state_.vnics[slice.source_vnic]);
     Slice header;

@@ -28,6 +28,9 @@ class Responder {
     [[nodiscard]] Reply refuse_receive(uint32_t slot, vrdma_wc_status local_status,
                                        vrdma_reason local_reason, vrdma_wc_status remote_status,
                                        vrdma_reason remote_reason);
+    // Longer than the receive entry. RC: both sides fail. UC and UD: dropped, and the entry waits
+    // for the next message, so that a peer cannot stop the queue pair.
+    [[nodiscard]] Reply refuse_length(uint32_t slot);
     // Takes a receive entry when none is taken. nullopt: there is one now.
     [[nodiscard]] std::optional<Reply> need_receive(uint32_t slot);
     // Copies the slice's payload into the taken receive entry at `offset`.

@@ -14,7 +14,6 @@ namespace vrdma {
 namespace {
 
 constexpr Duration kCoolingInterval = Duration::microseconds(250);
-constexpr Duration kDelayedEventRetry = Duration::milliseconds(1);
 constexpr uint32_t kMessagesPerTurn = 64;
 
 }  // namespace
@@ -38,6 +37,7 @@ bool Shard::turn(Instant now) {
     worked |= visit_queue_pairs();
     if (!state_.overflowed_cqs.empty()) [[unlikely]] {
         queue_pairs_.fail_overflowed();
+        worked = true;
     }
     events_delayed_ = completions_.send_events();
     flush_outbox();
@@ -67,8 +67,9 @@ bool Shard::drain_messages() {
                     requester_.on_response(message);
                     break;
                 case MessageKind::PeerDead: {
-                    const std::optional<uint32_t> slot = state_.find_qp(message.destination_qpn);
-                    if (slot && state_.qps[*slot].attributes.dest_qpn == message.requester_qpn) {
+                    const std::optional<uint32_t> slot = state_.find_peer_of(
+                        message.destination_qpn, message.requester_vnic, message.requester_qpn);
+                    if (slot) {
                         queue_pairs_.peer_died(*slot);
                     }
                     break;
@@ -91,7 +92,7 @@ void Shard::flush_outbox() {
 bool Shard::fire_timers() {
     bool worked = false;
     uint32_t slot = 0;
-    while (state_.deadlines.pop_due(state_.now, slot)) {
+    for (uint32_t n = 0; n < kTimersPerTurn && state_.deadlines.pop_due(state_.now, slot); ++n) {
         requester_.on_deadline(slot);
         worked = true;
     }

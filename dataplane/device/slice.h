@@ -33,10 +33,9 @@ struct Slice {
     uint32_t total;           // bytes of the message
     uint32_t position;        // of this slice in the message
     uint32_t length;          // bytes of this slice
-    uint8_t sgid_index;       // UD: for the GRH area
-    uint8_t traffic_class;
+    uint8_t traffic_class;    // UD: for the GRH area
     uint8_t hop_limit;
-    uint8_t reserved;
+    uint8_t reserved[2];
     uint32_t flow_label;
     vrdma_gid_entry remote_gid;  // UD
     uint64_t compare_add;
@@ -69,6 +68,8 @@ struct Message {
     uint32_t requester_slot;
     uint32_t requester_qpn;
     uint32_t requester_context;
+    uint32_t requester_vnic;   // PeerDead
+    uint32_t requester_round;  // Context::slice_round
     uint32_t destination_vnic;
     uint32_t destination_qpn;
     uint32_t slice_index;

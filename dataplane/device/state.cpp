@@ -93,6 +93,18 @@ std::optional<uint32_t> DeviceState::find_qp(uint32_t qpn) {
     return home.slot;
 }
 
+std::optional<uint32_t> DeviceState::find_peer_of(uint32_t qpn, uint32_t vnic,
+                                                  uint32_t remote_qpn) {
+    const std::optional<uint32_t> slot = find_qp(qpn);
+    if (!slot) {
+        return std::nullopt;
+    }
+    Qp& qp = qps[*slot];
+    const bool connected = qp.type == VRDMA_QPT_RC && qp.state >= VRDMA_QPS_RTR &&
+                           qp.attributes.dest_qpn == remote_qpn && peer_vnic(qp) == vnic;
+    return connected ? slot : std::nullopt;
+}
+
 uint32_t DeviceState::find_vnic(uint32_t network, const vrdma_gid_entry& gid) {
     const auto same = [&gid](const vrdma_gid_entry& other) {
         return std::memcmp(&other, &gid, sizeof gid) == 0;

@@ -126,6 +126,10 @@ struct DeviceState {
 
     // The live queue pair of this shard with this number.
     [[nodiscard]] std::optional<uint32_t> find_qp(uint32_t qpn);
+    // The live queue pair of this shard that is connected to (vnic, remote_qpn); reliable ones
+    // only.
+    [[nodiscard]] std::optional<uint32_t> find_peer_of(uint32_t qpn, uint32_t vnic,
+                                                       uint32_t remote_qpn);
     // The vNIC of a network that owns a GID, kNone when none does.
     [[nodiscard]] uint32_t find_vnic(uint32_t network, const vrdma_gid_entry& gid);
 
