@@ -1,0 +1,47 @@
+"""A tenant does what it can against the service and its neighbours (tests/hostile), which transfer
+and verify data meanwhile. A run prints its seed; `vrdma-hostile --seed` replays it."""
+
+import functools
+import os
+
+from harness.suite import Service, Suite, check
+
+
+def tenants(runtime_dir, workers=1):
+    text = f"""[service]
+runtime_dir = "{runtime_dir}"
+system_view = false
+workers = {workers}
+log_level = "error"
+[[network]]
+name = "blue"
+id = 10
+[[network]]
+name = "red"
+id = 11
+"""
+    for name, network, last in (("hostile", "blue", 9), ("a", "blue", 1), ("b", "blue", 2),
+                                ("c", "red", 1), ("d", "red", 9)):
+        text += (f'[[vnic]]\nname = "{name}"\nnetwork = "{network}"\n'
+                 f'address = "10.0.0.{last}"\n')
+    return text
+
+
+def run(ctx, seconds, gap_ms=1000):
+    pid = ctx.service.process.pid
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    ended = ctx.run(ctx.places.build / "tests/hostile/vrdma-hostile", "--runtime-dir",
+                    ctx.service.runtime_dir, "--victim", "a:b", "--victim", "c:d", "--seconds", seconds,
+                    "--gap-ms", gap_ms, timeout=seconds + 60)
+    check(ended.status == 0, f"vrdma-hostile: exit status {ended.status}, expected 0")
+    check(ctx.service.running(), "the service died")
+    ctx.eventually(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before + 2,
+                   "the service closes what the attackers gave it")
+
+
+# One worker: all tenants share it, which is the worst case for the victims.
+one = Suite("hostile", Service(config=tenants))
+one.add("every_attack", functools.partial(run, seconds=45), timeout=120)
+two = Suite("hostile_two_workers",
+            Service(config=functools.partial(tenants, workers=2)))
+two.add("every_attack", functools.partial(run, seconds=30), timeout=105)
