@@ -9,6 +9,7 @@
 // not have, unknown flags, too many SGEs or inline bytes, an atomic without exactly one SGE of 8
 // bytes, a UD send without an address handle; ENOMEM when the queue is full.
 #include <cerrno>
+#include <cstring>
 #include <mutex>
 
 #include "verbs/context.h"
@@ -28,12 +29,20 @@ constexpr std::uint8_t kWqeOpcode[] = {
 static_assert(IBV_WR_RDMA_WRITE == 0 && IBV_WR_SEND == 2 && IBV_WR_RDMA_READ == 4 &&
               IBV_WR_ATOMIC_FETCH_AND_ADD + 1 == sizeof kWqeOpcode);
 
-bool may_be_inline(ibv_wr_opcode opcode) {
+bool may_be_inline(unsigned opcode) {
     return opcode <= IBV_WR_SEND_WITH_IMM;
 }
 
-bool is_atomic(ibv_wr_opcode opcode) {
+bool is_atomic(unsigned opcode) {
     return opcode >= IBV_WR_ATOMIC_CMP_AND_SWP;
+}
+
+// As a number: a program may have written there what is no value of the enumeration.
+unsigned opcode_of(const ibv_send_wr& wr) {
+    unsigned opcode = 0;
+    static_assert(sizeof wr.opcode == sizeof opcode);
+    std::memcpy(&opcode, &wr.opcode, sizeof opcode);
+    return opcode;
 }
 
 // Copies the inline bytes. False when they are too many.
@@ -55,24 +64,23 @@ bool write_inline(const SendQueue& sq, const ibv_send_wr& wr, vrdma_send_wqe& wq
 // 0, or the errno that refuses the request.
 [[gnu::always_inline]] inline int write_send(const SendQueue& sq, const ibv_send_wr& wr,
                                              vrdma_send_wqe& wqe) {
-    if (static_cast<unsigned>(wr.opcode) > IBV_WR_ATOMIC_FETCH_AND_ADD ||
-        (sq.opcodes >> static_cast<unsigned>(wr.opcode) & 1U) == 0 ||
+    const unsigned opcode = opcode_of(wr);
+    if (opcode > IBV_WR_ATOMIC_FETCH_AND_ADD || (sq.opcodes >> opcode & 1U) == 0 ||
         (wr.send_flags & ~kSendFlagsMask) != 0 || static_cast<unsigned>(wr.num_sge) > sq.max_sge)
         [[unlikely]] {
         return EINVAL;
     }
-    wqe.opcode = kWqeOpcode[wr.opcode];
+    wqe.opcode = kWqeOpcode[opcode];
     wqe.flags = wqe_flags_of(wr.send_flags);
     wqe.sge_count = 0;
     wqe.reserved0 = 0;
-    const bool has_imm =
-        wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM || wr.opcode == IBV_WR_SEND_WITH_IMM;
+    const bool has_imm = opcode == IBV_WR_RDMA_WRITE_WITH_IMM || opcode == IBV_WR_SEND_WITH_IMM;
     wqe.imm_data = has_imm ? wr.imm_data : 0;
     wqe.wr_id = wr.wr_id;
     wqe.remote_address = 0;
     wqe.rkey = 0;
     wqe.inline_length = 0;
-    if (is_atomic(wr.opcode)) {
+    if (is_atomic(opcode)) {
         if (wr.num_sge != 1 || wr.sg_list[0].length != kAtomicBytes ||
             (wr.send_flags & IBV_SEND_INLINE) != 0) {
             return EINVAL;
@@ -80,7 +88,7 @@ bool write_inline(const SendQueue& sq, const ibv_send_wr& wr, vrdma_send_wqe& wq
         wqe.remote_address = wr.wr.atomic.remote_addr;
         wqe.rkey = wr.wr.atomic.rkey;
         wqe.atomic.compare_add = wr.wr.atomic.compare_add;
-        wqe.atomic.swap = wr.opcode == IBV_WR_ATOMIC_CMP_AND_SWP ? wr.wr.atomic.swap : 0;
+        wqe.atomic.swap = opcode == IBV_WR_ATOMIC_CMP_AND_SWP ? wr.wr.atomic.swap : 0;
         wqe.sge_count = write_sges(&wqe.atomic.result, wr.sg_list, 1);
         return 0;
     }
@@ -89,12 +97,12 @@ bool write_inline(const SendQueue& sq, const ibv_send_wr& wr, vrdma_send_wqe& wq
             return EINVAL;
         }
         write_address(wqe, *wr.wr.ud.ah, wr.wr.ud.remote_qpn, wr.wr.ud.remote_qkey);
-    } else if (wr.opcode != IBV_WR_SEND && wr.opcode != IBV_WR_SEND_WITH_IMM) {
+    } else if (opcode != IBV_WR_SEND && opcode != IBV_WR_SEND_WITH_IMM) {
         wqe.remote_address = wr.wr.rdma.remote_addr;
         wqe.rkey = wr.wr.rdma.rkey;
     }
     if ((wr.send_flags & IBV_SEND_INLINE) != 0) {
-        return may_be_inline(wr.opcode) && write_inline(sq, wr, wqe) ? 0 : EINVAL;
+        return may_be_inline(opcode) && write_inline(sq, wr, wqe) ? 0 : EINVAL;
     }
     wqe.sge_count = write_sges(reinterpret_cast<vrdma_sge*>(data_of(sq, wqe)), wr.sg_list,
                                static_cast<std::uint32_t>(wr.num_sge));

@@ -167,6 +167,21 @@ std::size_t FakeDevice::object_count() {
            srqs_.size() + qps_.size();
 }
 
+FakeDevice::Live FakeDevice::live() {
+    const std::lock_guard lock(mutex_);
+    Live live;
+    for (const auto& [handle, qp] : qps_) {
+        live.qps.push_back(qp.create.cookie);
+    }
+    for (const auto& [handle, srq] : srqs_) {
+        live.srqs.push_back(srq.create.cookie);
+    }
+    for (const auto& [handle, cq] : cqs_) {
+        live.cqs.push_back(cq.create.cookie);
+    }
+    return live;
+}
+
 void FakeDevice::complain(const std::string& text) {
     if (complaint_.empty()) {
         complaint_ = text;

@@ -36,14 +36,18 @@ class FakeDevice {
         template <typename T>
         [[nodiscard]] T as() const {
             T value{};
-            std::memcpy(&value, body.data(), std::min(body.size(), sizeof value));
+            if (!body.empty()) {
+                std::memcpy(&value, body.data(), std::min(body.size(), sizeof value));
+            }
             return value;
         }
         // What follows the fixed struct.
         template <typename Head, typename T>
         [[nodiscard]] std::vector<T> rest() const {
             std::vector<T> values((body.size() - sizeof(Head)) / sizeof(T));
-            std::memcpy(values.data(), body.data() + sizeof(Head), values.size() * sizeof(T));
+            if (!values.empty()) {
+                std::memcpy(values.data(), body.data() + sizeof(Head), values.size() * sizeof(T));
+            }
             return values;
         }
     };
@@ -81,6 +85,13 @@ class FakeDevice {
     [[nodiscard]] Command last(vrdma_command_opcode opcode);
     [[nodiscard]] bool closed_orderly();
     [[nodiscard]] std::size_t object_count();
+    // The cookies of the queue pairs, SRQs and CQs that exist, in an order to destroy them in.
+    struct Live {
+        std::vector<std::uint64_t> qps;
+        std::vector<std::uint64_t> srqs;
+        std::vector<std::uint64_t> cqs;
+    };
+    [[nodiscard]] Live live();
 
     // ---- the data path, played by the test
     [[nodiscard]] vrdma_doorbell& doorbell();

@@ -38,7 +38,6 @@ class CompletionChannelTest : public ProviderTest {
         }
     }
 
-    ibv_comp_channel* channel_ = nullptr;
     ibv_qp* qp_ = nullptr;
 };
 
@@ -124,7 +123,7 @@ TEST_F(CompletionChannelTest, destroy_waits_for_an_event_that_was_read_and_not_r
 TEST_F(CompletionChannelTest, closed_channel_is_destroyed_at_the_device) {
     ASSERT_EQ(ibv_destroy_qp(qp_), 0);
     ASSERT_EQ(ibv_destroy_cq(cq_), 0);
-    ASSERT_EQ(ibv_destroy_comp_channel(channel_), 0);
+    ASSERT_EQ(ibv_destroy_comp_channel(std::exchange(channel_, nullptr)), 0);
     wait_for_destroyed_channels(1);
 }
 

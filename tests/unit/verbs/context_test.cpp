@@ -92,7 +92,8 @@ TEST_F(ContextTest, child_is_refused_and_the_parent_is_not_disturbed) {
     EXPECT_FALSE(device_.closed_orderly());
     EXPECT_EQ(device_.qp_header(qp->handle).sq_producer, 0U);
     ibv_pd* pd = ibv_alloc_pd(context_);
-    EXPECT_NE(pd, nullptr);
+    ASSERT_NE(pd, nullptr);
+    EXPECT_EQ(ibv_dealloc_pd(pd), 0);
 }
 
 TEST_F(ContextTest, child_can_open_a_device_of_its_own) {

@@ -73,6 +73,7 @@ TEST_F(CqTest, arm_for_solicited_does_not_weaken_a_pending_next) {
     ibv_req_notify_cq(cq_, 1);
     EXPECT_EQ(header.arm & VRDMA_ARM_TYPE_MASK, unsigned{VRDMA_ARM_NEXT});
     cq_event(cq_);  // the program got its event
+    ibv_ack_cq_events(cq_, 1);
     ibv_req_notify_cq(cq_, 1);
     EXPECT_EQ(header.arm & VRDMA_ARM_TYPE_MASK, unsigned{VRDMA_ARM_SOLICITED});
 }
@@ -116,9 +117,8 @@ TEST_F(CqTest, resize_to_an_impossible_size_is_einval) {
 
 class CreateCqExTest : public ProviderTest {
   protected:
-    ibv_cq_ex* create(ibv_cq_init_attr_ex attr) {
-        attr.cqe = 16;
-        ibv_cq_ex* cq = create_cq_ex(context_, &attr);
+    ibv_cq_ex* create(const ibv_cq_init_attr_ex& attr) {
+        ibv_cq_ex* cq = make_cq_ex(attr);
         error_ = errno;
         return cq;
     }

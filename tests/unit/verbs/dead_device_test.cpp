@@ -22,6 +22,40 @@ class DeadDeviceTest : public ProviderTest {
         ibv_recv_wr* bad = nullptr;
         ASSERT_EQ(ibv_post_recv(qp, &wr, &bad), 0);
     }
+    // The fixture asks the device what to destroy; a dead one cannot tell.
+    void TearDown() override {
+        for (ibv_qp* qp : qps_) {
+            EXPECT_EQ(ibv_destroy_qp(qp), 0);
+        }
+        for (ibv_cq* cq : cqs_) {
+            EXPECT_EQ(ibv_destroy_cq(cq), 0);
+        }
+        if (pd_ != nullptr) {
+            EXPECT_EQ(ibv_dealloc_pd(pd_), 0);
+        }
+        ProviderTest::TearDown();
+    }
+    ibv_qp* ready_qp() {
+        qps_.push_back(make_qp(IBV_QPS_RTS));
+        return qps_.back();
+    }
+    void use_cq_with_channel() {
+        channel_ = ibv_create_comp_channel(context_);
+        ASSERT_NE(channel_, nullptr);
+        use_cq(make_cq(16, channel_));
+    }
+    void use_cq(ibv_cq* cq) {
+        ASSERT_EQ(ibv_destroy_cq(cq_), 0);
+        cq_ = cq;
+        cqs_ = {cq};
+    }
+    void SetUp() override {
+        ProviderTest::SetUp();
+        cqs_ = {cq_};
+    }
+    std::vector<ibv_qp*> qps_;
+    std::vector<ibv_cq*> cqs_;
+
     void die() {
         device_.hang_up();
         while (!Context::of(context_).dead()) {
@@ -42,7 +76,7 @@ TEST_F(DeadDeviceTest, program_is_told_once) {
 }
 
 TEST_F(DeadDeviceTest, outstanding_requests_are_flushed_in_order_once) {
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    ibv_qp* qp = ready_qp();
     post_send(qp, 1, IBV_WR_RDMA_READ, 0);
     post_send(qp, 2, IBV_WR_SEND, IBV_SEND_SIGNALED);
     post_receive(qp, 3);
@@ -63,7 +97,7 @@ TEST_F(DeadDeviceTest, outstanding_requests_are_flushed_in_order_once) {
 }
 
 TEST_F(DeadDeviceTest, completions_that_were_written_come_first) {
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    ibv_qp* qp = ready_qp();
     post_send(qp, 1, IBV_WR_SEND, IBV_SEND_SIGNALED);
     post_send(qp, 2, IBV_WR_SEND, IBV_SEND_SIGNALED);
     complete_send(qp, 0, 1);
@@ -78,20 +112,17 @@ TEST_F(DeadDeviceTest, completions_that_were_written_come_first) {
 }
 
 TEST_F(DeadDeviceTest, requests_posted_afterwards_are_flushed) {
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    ibv_qp* qp = ready_qp();
     die();
     post_send(qp, 1, IBV_WR_SEND, 0);
     EXPECT_EQ(poll(cq_).size(), 1U);
 }
 
 TEST_F(DeadDeviceTest, extended_polling_flushes_too) {
-    ibv_cq_init_attr_ex cq_attr{};
-    cq_attr.cqe = 16;
-    ibv_cq_ex* cq = create_cq_ex(context_, &cq_attr);
+    ibv_cq_ex* cq = make_cq_ex({});
     ASSERT_NE(cq, nullptr);
-    cq->context = context_;
-    cq_ = ibv_cq_ex_to_cq(cq);
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    use_cq(ibv_cq_ex_to_cq(cq));
+    ibv_qp* qp = ready_qp();
     post_receive(qp, 7);
     post_receive(qp, 8);
     die();
@@ -107,39 +138,34 @@ TEST_F(DeadDeviceTest, extended_polling_flushes_too) {
 }
 
 TEST_F(DeadDeviceTest, sleeper_on_a_channel_is_woken) {
-    ibv_comp_channel* channel = ibv_create_comp_channel(context_);
-    ASSERT_NE(channel, nullptr);
-    cq_ = make_cq(16, channel);
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    use_cq_with_channel();
+    ibv_qp* qp = ready_qp();
     post_receive(qp, 1);
     ibv_req_notify_cq(cq_, 0);
     die();
     ibv_cq* cq = nullptr;
     void* cq_context = nullptr;
-    ASSERT_EQ(ibv_get_cq_event(channel, &cq, &cq_context), 0);
+    ASSERT_EQ(ibv_get_cq_event(channel_, &cq, &cq_context), 0);
     EXPECT_EQ(cq, cq_);
     ibv_ack_cq_events(cq, 1);
     EXPECT_EQ(poll(cq_).size(), 1U);
-    EXPECT_EQ(ibv_destroy_qp(qp), 0);
-    EXPECT_EQ(ibv_destroy_cq(cq_), 0);
 }
 
 TEST_F(DeadDeviceTest, arming_with_requests_outstanding_wakes_at_once) {
-    ibv_comp_channel* channel = ibv_create_comp_channel(context_);
-    cq_ = make_cq(16, channel);
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    use_cq_with_channel();
+    ibv_qp* qp = ready_qp();
     die();
     ibv_cq* cq = nullptr;
     void* cq_context = nullptr;
-    ASSERT_EQ(ibv_get_cq_event(channel, &cq, &cq_context), 0);  // the device's death
+    ASSERT_EQ(ibv_get_cq_event(channel_, &cq, &cq_context), 0);  // the device's death
     post_receive(qp, 1);
     ibv_req_notify_cq(cq_, 0);
-    ASSERT_EQ(ibv_get_cq_event(channel, &cq, &cq_context), 0);
+    ASSERT_EQ(ibv_get_cq_event(channel_, &cq, &cq_context), 0);
     ibv_ack_cq_events(cq, 2);
 }
 
 TEST_F(DeadDeviceTest, everything_can_be_destroyed) {
-    ibv_qp* qp = make_qp(IBV_QPS_RTS);
+    ibv_qp* qp = ready_qp();
     ibv_srq_init_attr attr{};
     attr.attr.max_wr = 4;
     attr.attr.max_sge = 1;
@@ -153,6 +179,9 @@ TEST_F(DeadDeviceTest, everything_can_be_destroyed) {
     EXPECT_EQ(ibv_dealloc_pd(pd_), 0);
     EXPECT_EQ(ibv_alloc_pd(context_), nullptr);
     EXPECT_EQ(errno, EIO);
+    qps_.clear();
+    cqs_.clear();
+    pd_ = nullptr;
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ TEST_F(DeviceTest, pd_lives_at_the_device) {
 TEST_F(DeviceTest, pd_in_use_stays) {
     device_.refuse_next(VRDMA_CMD_DEALLOC_PD, VRDMA_STATUS_BUSY, "queue pairs use it");
     EXPECT_EQ(ibv_dealloc_pd(pd_), EBUSY);
-    EXPECT_EQ(ibv_dealloc_pd(pd_), 0);
+    EXPECT_EQ(ibv_dealloc_pd(std::exchange(pd_, nullptr)), 0);
 }
 
 TEST_F(DeviceTest, pd_above_the_quota_is_enomem) {

@@ -174,12 +174,9 @@ class ExtendedPollTest : public ProviderTest {
     void SetUp() override {
         ProviderTest::SetUp();
         ibv_cq_init_attr_ex attr{};
-        attr.cqe = 16;
         attr.wc_flags = IBV_WC_STANDARD_FLAGS;
-        cq_ex_ = create_cq_ex(context_, &attr);
+        cq_ex_ = make_cq_ex(attr);
         ASSERT_NE(cq_ex_, nullptr);
-        // What libibverbs does after the operation.
-        cq_ex_->context = context_;
         cq_ = ibv_cq_ex_to_cq(cq_ex_);
         qp_ = make_qp(IBV_QPS_RTS);
     }

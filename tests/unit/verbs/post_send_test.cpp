@@ -287,6 +287,10 @@ class PostUdTest : public PostSendTest {
         ah_ = ibv_create_ah(pd_, &attr);
         ASSERT_NE(ah_, nullptr);
     }
+    void TearDown() override {
+        EXPECT_EQ(ibv_destroy_ah(ah_), 0);
+        PostSendTest::TearDown();
+    }
     ibv_ah* ah_ = nullptr;
 };
 

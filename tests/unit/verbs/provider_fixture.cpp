@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "verbs/cq.h"
 #include "verbs/device.h"
 #include "verbs/libibverbs_abi/registration.h"
 
@@ -60,15 +61,47 @@ ibv_context* ProviderTest::open() {
 }
 
 void ProviderTest::close() {
-    if (context_ != nullptr) {
-        ibv_close_device(context_);
-        context_ = nullptr;
+    if (context_ == nullptr) {
+        return;
     }
+    if (!Context::of(context_).dead()) {
+        const auto live = device_.live();
+        for (const std::uint64_t cookie : live.qps) {
+            EXPECT_EQ(ibv_destroy_qp(reinterpret_cast<ibv_qp*>(cookie)), 0);
+        }
+        for (const std::uint64_t cookie : live.srqs) {
+            EXPECT_EQ(ibv_destroy_srq(reinterpret_cast<ibv_srq*>(cookie)), 0);
+        }
+        for (const std::uint64_t cookie : live.cqs) {
+            EXPECT_EQ(ibv_destroy_cq(reinterpret_cast<ibv_cq*>(cookie)), 0);
+        }
+        if (pd_ != nullptr) {
+            EXPECT_EQ(ibv_dealloc_pd(pd_), 0);
+            pd_ = nullptr;
+        }
+    }
+    if (channel_ != nullptr) {
+        EXPECT_EQ(ibv_destroy_comp_channel(channel_), 0);
+        channel_ = nullptr;
+    }
+    ibv_close_device(context_);
+    context_ = nullptr;
 }
 
 ibv_cq* ProviderTest::make_cq(int cqe, ibv_comp_channel* channel) {
     ibv_cq* cq = ibv_create_cq(context_, cqe, nullptr, channel, 0);
     EXPECT_NE(cq, nullptr);
+    return cq;
+}
+
+ibv_cq_ex* ProviderTest::make_cq_ex(ibv_cq_init_attr_ex attr) {
+    attr.cqe = 16;
+    ibv_cq_ex* cq = create_cq_ex(context_, &attr);
+    if (cq != nullptr) {
+        cq->context = context_;
+        pthread_mutex_init(&cq->mutex, nullptr);
+        pthread_cond_init(&cq->cond, nullptr);
+    }
     return cq;
 }
 

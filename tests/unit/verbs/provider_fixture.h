@@ -30,6 +30,8 @@ class ProviderTest : public ::testing::Test {
     void close();
 
     [[nodiscard]] ibv_cq* make_cq(int cqe = 16, ibv_comp_channel* channel = nullptr);
+    // create_cq_ex and what libibverbs does after it. nullptr and errno.
+    [[nodiscard]] ibv_cq_ex* make_cq_ex(ibv_cq_init_attr_ex attr);
     struct QpOptions {
         ibv_qp_type type = IBV_QPT_RC;
         std::uint32_t send_wr = 4;
@@ -56,6 +58,7 @@ class ProviderTest : public ::testing::Test {
     ibv_context* context_ = nullptr;
     ibv_pd* pd_ = nullptr;
     ibv_cq* cq_ = nullptr;
+    ibv_comp_channel* channel_ = nullptr;  // none at first
     std::string expected_complaint_;
 };
 

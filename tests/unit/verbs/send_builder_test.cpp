@@ -193,6 +193,7 @@ TEST_F(SendBuilderTest, datagram_is_built_with_its_address) {
     ASSERT_EQ(ibv_wr_complete(ex_), 0);
     EXPECT_EQ(entry().ud.remote_qpn, 0x123U);
     EXPECT_EQ(entry().ud_address.remote_gid[15], 2);
+    EXPECT_EQ(ibv_destroy_ah(ah), 0);
 }
 
 }  // namespace
