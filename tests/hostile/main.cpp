@@ -85,6 +85,7 @@ class Play {
             ++played;
             play(attack, random_.next());
             check_victims(attack.name);
+            await_room(attack.name);
         }
         for (Victim& victim : victims_) {
             victim.report->stop = true;
@@ -174,6 +175,19 @@ class Play {
         }
     }
 
+    // What an attacker held is free again soon after its end, whatever it was.
+    void await_room(const std::string& where) {
+        const double start = seconds();
+        Tenant probe;
+        while (!probe.open(socket_of(options_.vnic)) && seconds() - start < kRoomSeconds) {
+            usleep(2000);
+            probe = Tenant{};
+        }
+        if (seconds() - start >= kRoomSeconds) {
+            finding(where, "its vNIC takes no tenant after it: " + probe.why);
+        }
+    }
+
     void play(const Attack& attack, uint64_t seed) {
         uint64_t before = 0;
         for (const Victim& victim : victims_) {
@@ -225,6 +239,7 @@ class Play {
 
     static constexpr double kAttackSeconds = 25;
     static constexpr double kOpenSeconds = 1;
+    static constexpr double kRoomSeconds = 5;
     const Options& options_;
     std::vector<Attack> attacks_;
     Random random_;

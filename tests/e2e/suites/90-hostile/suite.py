@@ -24,6 +24,8 @@ id = 11
                                 ("c", "red", 1), ("d", "red", 9)):
         text += (f'[[vnic]]\nname = "{name}"\nnetwork = "{network}"\n'
                  f'address = "10.0.0.{last}"\n')
+        if name == "hostile":
+            text += "max_mrs = 8192\n"  # exhausting the default takes a quarter of a minute
     return text
 
 
@@ -34,7 +36,7 @@ def run(ctx, seconds, gap_ms=1000):
                     ctx.service.runtime_dir, "--victim", "a:b", "--victim", "c:d", "--seconds", seconds,
                     "--gap-ms", gap_ms, timeout=seconds + 60)
     check(ended.status == 0, f"vrdma-hostile: exit status {ended.status}, expected 0")
-    check(ctx.service.running(), "the service died")
+    os.kill(pid, 0)  # it is there
     ctx.eventually(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before + 2,
                    "the service closes what the attackers gave it")
 
