@@ -122,7 +122,8 @@ struct vrdma_handle {
 /* ---- ADD_REGION. fds: [0] the memory. A region is memory the device can reach. */
 enum vrdma_region_kind {
     /* mmap of the file at `offset`. For queues it must be a memfd that is sealed against shrinking;
-     * other files may be truncated by their owner, who then loses the access (never the service). */
+     * other files may be truncated by their owner, who then loses the access (never the service).
+     */
     VRDMA_REGION_MAPPED = 1,
     /* fd is the tenant's own /proc/self/mem: read and written by pread/pwrite at tenant virtual
      * addresses. Not for queues. `offset` is the first address. */
@@ -170,8 +171,8 @@ struct vrdma_rsp_reg_mr {
     uint32_t lkey; /* also the rkey; never zero */
 };
 
-/* ---- CREATE_CHANNEL. fds: [0] one end of a SOCK_SEQPACKET socketpair; the device sends 8-byte completion events
- *      (the cq's cookie) to it without blocking. Response: vrdma_handle. */
+/* ---- CREATE_CHANNEL. fds: [0] one end of a SOCK_SEQPACKET socketpair; the device sends 8-byte
+ * completion events (the cq's cookie) to it without blocking. Response: vrdma_handle. */
 
 /* ---- CREATE_CQ */
 #define VRDMA_NO_HANDLE UINT32_C(0xffffffff)
