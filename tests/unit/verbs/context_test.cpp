@@ -106,7 +106,12 @@ TEST_F(ContextTest, child_can_open_a_device_of_its_own) {
     int status = -1;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
-    context_ = nullptr;  // the fake device serves one connection: the parent's is gone
+    // The fake device serves one connection: the parent's is gone.
+    while (!Context::of(context_).dead()) {
+        ::sched_yield();
+    }
+    EXPECT_EQ(ibv_destroy_cq(cq_), 0);
+    EXPECT_EQ(ibv_dealloc_pd(pd_), 0);
 }
 
 }  // namespace
