@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -29,12 +30,13 @@ control::ClaimError failed(const std::string& what, const std::string& path) {
 }  // namespace
 
 AttachServer::AttachServer(boost::asio::io_context& io, std::vector<platform::Worker*> workers,
-                           platform::DeferredReclaimer& reclaimer, Place place)
+                           platform::DeferredReclaimer& reclaimer, Place place, Empty empty)
     : io_(io),
       workers_(std::move(workers)),
       reclaimer_(reclaimer),
       mailbox_(std::make_shared<Mailbox>(io)),
-      place_(std::move(place)) {}
+      place_(std::move(place)),
+      empty_(std::move(empty)) {}
 
 AttachServer::~AttachServer() {
     mailbox_->close();
@@ -132,11 +134,22 @@ void AttachServer::welcome(Listener& listener, int socket) {
     const uint32_t worker = place_(*vnic);
     auto connection = std::make_shared<Connection>(
         io_, socket,
-        Connection::Environment{
-            *workers_[worker], worker, vnic, reclaimer_, mailbox_,
-            [this](const std::shared_ptr<Connection>& gone) { std::erase(connections_, gone); }});
+        Connection::Environment{*workers_[worker], worker, vnic, reclaimer_, mailbox_,
+                                [this](const std::shared_ptr<Connection>& gone) { forget(gone); }});
     connections_.push_back(connection);
     connection->start();
+}
+
+bool AttachServer::in_use(uint32_t vnic) const {
+    return std::any_of(connections_.begin(), connections_.end(),
+                       [vnic](const auto& connection) { return connection->vnic().index == vnic; });
+}
+
+void AttachServer::forget(const std::shared_ptr<Connection>& gone) {
+    std::erase(connections_, gone);
+    if (!in_use(gone->vnic().index)) {
+        empty_(gone->vnic().index);
+    }
 }
 
 void AttachServer::close(uint32_t vnic) {

@@ -21,9 +21,11 @@ class AttachServer {
   public:
     // Picks the worker of a new context.
     using Place = std::function<uint32_t(const AttachedVnic&)>;
+    // A vNIC's last connection is gone with everything it had.
+    using Empty = std::function<void(uint32_t vnic)>;
 
     AttachServer(boost::asio::io_context& io, std::vector<platform::Worker*> workers,
-                 platform::DeferredReclaimer& reclaimer, Place place);
+                 platform::DeferredReclaimer& reclaimer, Place place, Empty empty);
     ~AttachServer();
 
     // Listens on `path` for drivers of the vNIC.
@@ -34,6 +36,7 @@ class AttachServer {
     void close(uint32_t vnic);
     void close_all();
 
+    [[nodiscard]] bool in_use(uint32_t vnic) const;
     [[nodiscard]] const std::vector<std::shared_ptr<Connection>>& connections() const {
         return connections_;
     }
@@ -49,12 +52,14 @@ class AttachServer {
     // Later, because it is not possible now.
     void accept_later(uint32_t vnic);
     void welcome(Listener& listener, int socket);
+    void forget(const std::shared_ptr<Connection>& gone);
 
     boost::asio::io_context& io_;
     std::vector<platform::Worker*> workers_;
     platform::DeferredReclaimer& reclaimer_;
     std::shared_ptr<Mailbox> mailbox_;
     Place place_;
+    Empty empty_;
     std::map<uint32_t, std::unique_ptr<Listener>> listeners_;
     std::vector<std::shared_ptr<Connection>> connections_;
 };

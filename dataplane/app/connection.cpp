@@ -343,6 +343,12 @@ void Connection::open(const vrdma_command_header& header, Received& received) {
         respond(header, VRDMA_STATUS_NO_RESOURCE, "the service is out of descriptors", {});
         return;
     }
+    // Room for the events of a peer that dies with a thousand queue pairs; what is not read beyond
+    // is lost and counted.
+    constexpr int kEventBytes = 1 << 20;
+    if (setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &kEventBytes, sizeof kEventBytes) != 0) {
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &kEventBytes, sizeof kEventBytes);
+    }
     doorbell_ = doorbell->base;
     kick_file_ = std::exchange(received.files[1], -1);
     event_file_ = pair[0];

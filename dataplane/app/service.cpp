@@ -50,7 +50,8 @@ std::array<vrdma_gid_entry, VRDMA_GID_TABLE_LENGTH> make_gids(const control::Vni
     return gids;
 }
 
-// What is scarce for the whole service and not in the configuration: no vNIC gets more than a share.
+// What is scarce for the whole service and not in the configuration: no vNIC gets more than a
+// share.
 constexpr uint32_t kShares = 4;
 constexpr uint32_t kFewestRegions = 64;  // queues need some, too
 constexpr uint64_t kQueueBytes = uint64_t{16} << 30;
@@ -180,8 +181,10 @@ tl::expected<void, std::string> Service::begin() {
     }
     dataplane_ = std::move(*dataplane);
     wait_for_jobs();
-    attach_ = std::make_unique<AttachServer>(io_, dataplane_->workers(), dataplane_->reclaimer(),
-                                             [this](const AttachedVnic& v) { return place(v); });
+    attach_ = std::make_unique<AttachServer>(
+        io_, dataplane_->workers(), dataplane_->reclaimer(),
+        [this](const AttachedVnic& v) { return place(v); },
+        [this](uint32_t index) { vnic_is_empty(index); });
     if (auto view = open_system_view(); !view) {
         return view;
     }
@@ -220,6 +223,7 @@ Service::~Service() {
         }
     }
     view_.reset();
+    leaving_.clear();  // nobody has to be told any more
     // Connections whose end was not waited for go with the dataplane.
     dataplane_.reset();
     attach_.reset();
@@ -298,8 +302,10 @@ void Service::publish(const Record& record, bool present) {
 }
 
 tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& config) {
-    const auto slot = std::find_if(records_.begin(), records_.end(),
-                                   [](const auto& record) { return !record.has_value(); });
+    const auto slot = std::find_if(records_.begin(), records_.end(), [this](const auto& record) {
+        return !record.has_value() &&
+               !leaving_.contains(static_cast<uint32_t>(&record - records_.data()));
+    });
     if (slot == records_.end()) {
         return tl::unexpected(fmt::format("all {} vNICs of a host are in use", kMaxVnics));
     }
@@ -389,11 +395,22 @@ void Service::remove_vnic(uint32_t index) {
     if (auto removed = platform::remove_tree(directory); !removed) {
         spdlog::warn("vnic={}: {}", record.config.name, removed.error().sentence());
     }
+    leaving_.emplace(index, std::move(record));
+    records_[index].reset();
     attach_->close(index);
-    publish(record, false);
     std::error_code ignored;
     std::filesystem::remove_all(directory, ignored);
-    records_[index].reset();
+    if (!attach_->in_use(index)) {
+        vnic_is_empty(index);
+    }
+}
+
+void Service::vnic_is_empty(uint32_t index) {
+    const auto found = leaving_.find(index);
+    if (found != leaving_.end()) {
+        publish(found->second, false);
+        leaving_.erase(found);
+    }
 }
 
 control::VnicInfo Service::describe(const Record& record) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,7 @@ class Service final : public control::ServiceModel {
     [[nodiscard]] tl::expected<void, std::string> open_system_view();
     [[nodiscard]] tl::expected<void, std::string> make_vnic(const control::VnicConfig& config);
     void remove_vnic(uint32_t index);
+    void vnic_is_empty(uint32_t index);
     void publish(const Record& record, bool present);
     void wait_for_jobs();
     [[nodiscard]] Record* find(std::string_view name);
@@ -82,6 +84,9 @@ class Service final : public control::ServiceModel {
     std::unique_ptr<AttachServer> attach_;
     std::unique_ptr<platform::SystemView> view_;
     std::vector<std::optional<Record>> records_;  // by vNIC index
+    // Deleted, but the shards still take down what its tenants had: until then its index is nobody
+    // else's, and its peers can be told.
+    std::map<uint32_t, Record> leaving_;
     control::Routes routes_{*this};
     std::unique_ptr<control::HttpServer> http_;
     bool owns_directory_ = false;  // the runtime directory is claimed by us, not by another service

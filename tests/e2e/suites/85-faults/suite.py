@@ -329,6 +329,33 @@ def vnic_deleted_under_traffic(ctx):
             print(partner.lines("summary"))
 
 
+@suite.case(timeout=60)
+def vnic_deleted_tells_every_idle_peer(ctx):
+    # More queue pairs than the service takes down in one turn.
+    qps = 1200
+    equal(ctx.ctl("vnic", "add", "gone", "--network", "blue", "--address", "10.0.0.78").returncode,
+          0)
+    address = f"unix:{ctx.service.base}/idle"
+    partner = Lines(ctx, ctx.service, "p", client(ctx, "partner", "--listen", address,
+                                                  "--within-ms", 2000), "partner")
+    partner.wait_for("listening")
+    victim = Lines(ctx, ctx.service, "gone",
+                   client(ctx, "victim", "--connect", address, "--qps", qps, "--cqs", 4,
+                          "--window", 1, "--traffic", "none"), "victim")
+    victim.wait_for("connected")
+    partner.wait_for("connected")
+    equal(ctx.ctl("vnic", "del", "gone", "--force").returncode, 0, "del --force")
+    # The name, the address and the slot are free at once, and the newcomer is nobody's peer.
+    equal(ctx.ctl("vnic", "add", "gone", "--network", "red", "--address", "10.0.0.78").returncode,
+          0)
+    check(victim.end() != 0, "the victim did not fail")
+    check(partner.end() == 0, partner.text()[-2000:])
+    summary = partner.lines("summary")[0]
+    print(summary)
+    equal(sum(summary["async_events"].values()), qps, "events at the idle peer")
+    equal(ctx.ctl("vnic", "del", "gone").returncode, 0, "del")
+
+
 def waiting_programs(ctx, service, count=3):
     running = [Lines(ctx, service, vnic, [program(ctx, "vrdma-lost-device")], "lost-" + vnic)
                for vnic in ("v", "p", "y")[:count]]
