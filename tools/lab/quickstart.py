@@ -113,6 +113,9 @@ def vrdma_perf(service):
     command = [*service.run_prefix("tenant-a"), service.tree.vrdma_perf, "--loopback", "--peers",
                "--measure", "latency", "--sizes", ",".join(map(str, LATENCY_SIZES)),
                "--samples", "5", "--duration", "0.1", "--json"]
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) > 1:  # else the two ends of the TCP peer may spin on one
+        command += ["--cpu", f"{cpus[0]},{cpus[1]}"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
                           timeout=60, check=False)
     if done.returncode != 0:
@@ -156,8 +159,12 @@ def size_text(size):
     return f"{size} B"
 
 
-def number(value, digits):
-    return "" if value is None else f"{value:.{digits}f}"
+def number(value):
+    """Three significant digits, or all before the point."""
+    if value is None:
+        return ""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{digits}f}"
 
 
 def table(rows, peers):
@@ -169,11 +176,10 @@ def table(rows, peers):
         get = peers.get.get(row.size, {}) if row.p50 is not None else {}
         half = 1 if row.note != "one process" else 2  # post to completion is a whole round trip
         cells = [row.operation + (f" ({row.note})" if row.note else ""), size_text(row.size),
-                 number(row.gigabytes, 2), number(row.messages, 3), number(row.p50, 2),
-                 number(row.p99, 2)]
+                 number(row.gigabytes), number(row.messages), number(row.p50), number(row.p99)]
         for name in ("spinning", "blocking"):
             p50 = get[name][0] * half if name in get else None
-            cells += [number(stream.get(name), 2), number(p50, 2)]
+            cells += [number(stream.get(name)), number(p50)]
         lines.append(cells)
     widths = [max(len(line[column]) for line in lines[1:]) for column in range(len(lines[1]))]
     text = []
