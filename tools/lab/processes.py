@@ -1,5 +1,6 @@
 """Starting programs so that none of them outlives us, whatever happens to us."""
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -10,8 +11,22 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+_INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Holds interruptions back, so that what was started is also remembered."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _die_with_parent():
     # Runs between fork and exec; for another user's process, after the user was changed.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTIONS)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 

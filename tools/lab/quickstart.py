@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 
-from lab import pair, ports, tcp_stream
+from lab import pair, ports, processes, tcp_stream
 from lab.service import Service, ServiceFailed
 from lab.tree import Tree
 
 KIB, MIB = 1 << 10, 1 << 20
 LATENCY_SIZES = (8, 4 * KIB)
 STREAM_SIZES = (64 * KIB, MIB)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Trouble(Exception):
@@ -295,11 +296,13 @@ address = "10.0.0.2"
 
 
 def main():
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGHUP, on_signal)
-    service = Service(Tree.built(os.environ["VRDMA_BUILD"]), config)
-    status = 1
+    service = None
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
+    status, ended, left = 1, 0, []
     try:
+        with processes.uninterrupted():
+            service = Service(Tree.built(os.environ["VRDMA_BUILD"]), config)
         say(f"== starting vrdmad in {service.base}")
         service.start()
         show(service)
@@ -311,14 +314,15 @@ def main():
         status = 130
     finally:
         # A second Ctrl-C must not cut this short.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        ended = service.stop()
-        left = service.left_behind()
-        service.remove()
-    if ended != 0 or left:
+        if service is not None:
+            ended = service.stop()
+            left = service.left_behind()
+            service.remove()
+    if left or (ended != 0 and status == 0):
         say(f"quickstart: vrdmad ended with status {ended}; left behind: {'; '.join(left) or '-'}")
-        status = status or 1
+        status = 1
     elif status == 0:
         print("vrdmad stopped; nothing is left behind")
     return status

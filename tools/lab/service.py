@@ -59,7 +59,7 @@ class Service:
         self.ready_line = ""
 
     def start(self, timeout=30.0):
-        with open(self.log, "ab") as log:
+        with open(self.log, "ab") as log, processes.uninterrupted():
             self.process = processes.start(
                 [*self.inside, self.tree.vrdmad, "--config", self.config_file], user=self.user,
                 stdout=subprocess.PIPE, stderr=log, start_new_session=True)
