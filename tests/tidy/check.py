@@ -81,6 +81,26 @@ def check_counters_documented():
             yield f"docs/operations.md has no entry for the counter `failed_{name}`"
 
 
+def check_guarantees_have_tests():
+    """Every promise in docs/guarantees.md names a test that exists."""
+    tests = "\n".join(
+        path.read_text()
+        for path in (ROOT / "tests").rglob("*")
+        if path.suffix in (".cpp", ".py") and path.is_file()
+    )
+    known = set(re.findall(r"\w+", tests))
+    for number, line in enumerate((ROOT / "docs/guarantees.md").read_text().splitlines(), 1):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| ") or cells[0] in ("promise", "---"):
+            continue
+        names = re.findall(r"`(\w+)`", cells[-1])
+        if not names:
+            yield f"docs/guarantees.md:{number}: a promise without a test"
+        for name in names:
+            if name not in known:
+                yield f"docs/guarantees.md:{number}: there is no test {name}"
+
+
 def check_words():
     marker = re.compile(r"\b(TO" + "DO|FIX" + r"ME)\b")
     for path in sources():
@@ -108,6 +128,7 @@ def main():
     cases = {
         "layers": check_layers,
         "counters_documented": check_counters_documented,
+        "guarantees_have_tests": check_guarantees_have_tests,
         "words": check_words,
         "format": check_format,
     }
