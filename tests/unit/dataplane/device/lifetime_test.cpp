@@ -291,6 +291,37 @@ TEST_P(PeerDeath, unreliable_peers_are_not_told) {
     EXPECT_EQ(b.state_of(right), VRDMA_QPS_RTS);
 }
 
+// Inline data of a slice stands in the queue pair itself: its place must not be given to another
+// tenant while a shard still reads it.
+TEST(SlicesInFlight, queue_pair_outlives_the_slice_that_reads_its_inline_data) {
+    World world(WorldOptions{.shards = 2});
+    Tenant a(world, world.add_vnic(kNetwork, kAddressA), 0);
+    Tenant b(world, world.add_vnic(kNetwork, kAddressB), 1);
+    QueuePair left = a.create_qp();
+    const QueuePair right = b.create_qp();
+    connect(a, left, gid_of(b), right.qpn);
+    connect(b, right, gid_of(a), left.qpn);
+    const Buffer to = b.buffer(16);
+    a.post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                  .flags = VRDMA_WQE_INLINE,
+                  .inline_data = "of the dead",
+                  .remote_address = to.address(),
+                  .rkey = to.key});
+    world.shard(0).turn(world.now());
+    Commands::Teardown teardown{a.context};
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_FALSE(world.shard(0).tear_down(teardown));
+        world.shard(0).turn(world.now());
+        ASSERT_EQ(world.shard(0).state().qps[left.handle].qpn, left.qpn);
+    }
+    world.shard(1).turn(world.now());
+    EXPECT_EQ(to.text(0, 11), "of the dead");
+    for (int i = 0; i < 20 && !world.shard(0).tear_down(teardown); ++i) {
+        world.shard(0).turn(world.now());
+    }
+    EXPECT_EQ(world.shard(0).state().qps.used(), 0U);
+}
+
 ON_ONE_AND_TWO_SHARDS(Lifetime);
 ON_ONE_AND_TWO_SHARDS(PeerDeath);
 
