@@ -24,6 +24,7 @@
 #include <fmt/format.h>
 
 #include "dataplane/control/document.h"
+#include "dataplane/control/port_reader.h"
 #include "dataplane/control/runtime_directory.h"
 #include "dataplane/control/table_reader.h"
 #include "dataplane/control/vnic_reader.h"
@@ -220,7 +221,7 @@ const Value& section(TableReader& root, std::string_view key) {
     return *value;
 }
 
-/// The document's [[network]] or [[vnic]] tables.
+/// The document's [[network]], [[vnic]] or [[port]] tables.
 std::vector<const Value*> sections(TableReader& root, std::string_view key, std::size_t most) {
     const Value* const value = root.raw(key);
     std::vector<const Value*> tables;
@@ -265,6 +266,13 @@ void read_vnics(const std::vector<const Value*>& tables, Configuration& result, 
     }
 }
 
+void read_ports(const std::vector<const Value*>& tables, Configuration& result, ErrorSink& errors) {
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+        PortConfig port = read_port(*tables[i], fmt::format("port[{}]", i + 1), result, errors);
+        result.ports.push_back(std::move(port));
+    }
+}
+
 ConfigurationErrors unreadable(const std::string& path, std::string found, std::string expected,
                                std::string remedy) {
     return {{Fault::kUnreadable, path, 0, "", std::move(found), std::move(expected),
@@ -283,6 +291,12 @@ const VnicConfig* Configuration::find_vnic(std::string_view name) const {
     const auto it = std::find_if(vnics.begin(), vnics.end(),
                                  [&](const VnicConfig& v) { return v.name == name; });
     return it == vnics.end() ? nullptr : &*it;
+}
+
+const PortConfig* Configuration::find_port(std::string_view name) const {
+    const auto it = std::find_if(ports.begin(), ports.end(),
+                                 [&](const PortConfig& p) { return p.name == name; });
+    return it == ports.end() ? nullptr : &*it;
 }
 
 HostFacts host_facts() {
@@ -318,10 +332,12 @@ tl::expected<Configuration, ConfigurationErrors> parse_configuration(std::string
     result.limits = read_limits(section(root, "limits"), errors);
     const auto networks = sections(root, "network", kMaxNetworks);
     const auto vnics = sections(root, "vnic", result.limits.max_vnics);
+    const auto ports = sections(root, "port", kMaxPorts);
     root.finish();
     check_service(service, result.service, host, errors);
     read_networks(networks, result, errors);
     read_vnics(vnics, result, errors);
+    read_ports(ports, result, errors);
     if (!errors.empty()) {
         return tl::unexpected(errors.take());
     }
@@ -398,6 +414,18 @@ std::string_view to_string(Placement placement) {
             return "spread";
         case Placement::kNetwork:
             return "network";
+    }
+    return "";
+}
+
+std::string_view to_string(PeerKind peer) {
+    switch (peer) {
+        case PeerKind::kAuto:
+            return "auto";
+        case PeerKind::kVrdma:
+            return "vrdma";
+        case PeerKind::kRoce:
+            return "roce";
     }
     return "";
 }

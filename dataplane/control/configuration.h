@@ -21,6 +21,9 @@ constexpr std::uint32_t kMaxWorkers = 64;
 constexpr std::uint32_t kMaxCpu = 1023;
 constexpr std::uint32_t kMaxNetworkId = (1U << 24) - 1;  ///< a VXLAN network identifier has 24 bits
 constexpr std::uint32_t kMaxNetworks = 4096;
+constexpr std::uint32_t kMaxPorts = 16;
+constexpr std::uint32_t kLeastPortMtu = 576;  ///< what every IPv4 host takes (RFC 791)
+constexpr std::uint32_t kMostPortMtu = 9216;
 constexpr std::uint32_t kMaxConfigurationBytes = 1U << 20;
 constexpr std::chrono::microseconds kMaxIdleSpin{1'000'000};
 
@@ -116,15 +119,41 @@ struct VnicConfig {
     VnicQuotas quotas;
 };
 
+/// What is at the other end of a port's network.
+enum class PeerKind : std::uint8_t {
+    kAuto,   ///< find out for each host: ask, and take silence for a standard peer
+    kVrdma,  ///< vRDMA hosts only
+    kRoce,   ///< standard RoCEv2 only: nothing else is ever sent
+};
+
+/// A way out of this host for one network.
+struct PortConfig {
+    std::string name;                    ///< as a vNIC's; unique among ports
+    std::string devargs;                 ///< DPDK's: device name, then ",key=value" ...
+    std::string network;                 ///< name of a network; it has no other port
+    std::uint32_t mtu = 0;               ///< of IP packets; 0: the device's own
+    std::uint32_t prefix_length = 24;    ///< of IPv4: who is reached without a router
+    std::optional<Ipv4Address> gateway;  ///< for everybody else
+    PeerKind peer = PeerKind::kAuto;
+    std::uint32_t queues = 0;  ///< 0: as many as there are workers and the device has
+
+    /// "net_memif0", "0000:3b:00.0".
+    [[nodiscard]] std::string_view device() const {
+        return std::string_view(devargs).substr(0, devargs.find(','));
+    }
+};
+
 struct Configuration {
     ServiceConfig service;
     HostLimits limits;
     std::vector<NetworkConfig> networks;
     std::vector<VnicConfig> vnics;
+    std::vector<PortConfig> ports;
 
     /// Null if there is none of this name.
     [[nodiscard]] const NetworkConfig* find_network(std::string_view name) const;
     [[nodiscard]] const VnicConfig* find_vnic(std::string_view name) const;
+    [[nodiscard]] const PortConfig* find_port(std::string_view name) const;
 };
 
 /// What validation has to know about the process and the host.
@@ -145,7 +174,7 @@ struct HostFacts {
 [[nodiscard]] tl::expected<Configuration, ConfigurationErrors> load_configuration(
     const std::string& path);
 
-/// The configuration of an empty file: one worker, no networks, no vNICs.
+/// The configuration of an empty file: one worker, no networks, no vNICs, no ports.
 [[nodiscard]] Configuration default_configuration(const HostFacts& host);
 
 /// Checks a request for one more vNIC: a JSON object with the keys of [[vnic]], under the same
@@ -156,5 +185,6 @@ struct HostFacts {
 [[nodiscard]] std::string_view to_string(WorkerMode mode);
 [[nodiscard]] std::string_view to_string(Placement placement);
 [[nodiscard]] std::string_view to_string(LogLevel level);
+[[nodiscard]] std::string_view to_string(PeerKind peer);
 
 }  // namespace vrdma::control

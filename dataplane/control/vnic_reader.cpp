@@ -32,27 +32,6 @@ bool is_name(std::string_view text) {
            std::all_of(text.begin(), text.end(), allowed);
 }
 
-void read_network_reference(TableReader& reader, const Configuration& rest, VnicConfig& vnic) {
-    const std::string expected = "the name of a [[network]] of the configuration";
-    if (!reader.require("network", expected)) {
-        return;
-    }
-    const auto name = reader.text("network", expected);
-    if (!name) {
-        return;
-    }
-    if (rest.find_network(*name) != nullptr) {
-        vnic.network = *name;
-        return;
-    }
-    std::vector<std::string> names;
-    for (const NetworkConfig& network : rest.networks) {
-        names.push_back(network.name);
-    }
-    reader.reject(Fault::kUnknownName, "network", describe(*reader.raw("network")), expected,
-                  names.empty() ? "add a [[network]] with this name" : suggest(*name, names));
-}
-
 void read_address(TableReader& reader, VnicConfig& vnic) {
     const std::string expected = "an IPv4 address of one host, such as \"10.0.0.1\"";
     if (!reader.require("address", expected)) {
@@ -221,6 +200,27 @@ std::string read_name(TableReader& reader) {
     return *name;
 }
 
+std::string read_network_name(TableReader& reader, const Configuration& rest) {
+    const std::string expected = "the name of a [[network]] of the configuration";
+    if (!reader.require("network", expected)) {
+        return {};
+    }
+    const auto name = reader.text("network", expected);
+    if (!name) {
+        return {};
+    }
+    if (rest.find_network(*name) != nullptr) {
+        return *name;
+    }
+    std::vector<std::string> names;
+    for (const NetworkConfig& network : rest.networks) {
+        names.push_back(network.name);
+    }
+    reader.reject(Fault::kUnknownName, "network", describe(*reader.raw("network")), expected,
+                  names.empty() ? "add a [[network]] with this name" : suggest(*name, names));
+    return {};
+}
+
 VnicConfig read_vnic(const Value& table, std::string path, const Configuration& rest,
                      ErrorSink& errors) {
     VnicConfig vnic;
@@ -228,7 +228,7 @@ VnicConfig read_vnic(const Value& table, std::string path, const Configuration& 
     if (reader.require("name", kNameRule)) {
         vnic.name = read_name(reader);
     }
-    read_network_reference(reader, rest, vnic);
+    vnic.network = read_network_name(reader, rest);
     read_address(reader, vnic);
     read_mac(reader, vnic);
     read_principal(reader, "owner", user_id, vnic.access.owner);

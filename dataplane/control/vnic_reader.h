@@ -15,6 +15,9 @@ constexpr std::string_view kNameRule =
 /// Reads "name" under kNameRule; empty, with an error, if it breaks the rule.
 [[nodiscard]] std::string read_name(TableReader& reader);
 
+/// Reads "network", which names one of the configuration; empty, with an error, if it does not.
+[[nodiscard]] std::string read_network_name(TableReader& reader, const Configuration& rest);
+
 /// Reads one vNIC and checks it against the rest of the configuration, which it does not change.
 [[nodiscard]] VnicConfig read_vnic(const Value& table, std::string path, const Configuration& rest,
                                    ErrorSink& errors);

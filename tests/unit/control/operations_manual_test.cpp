@@ -41,7 +41,8 @@ std::vector<std::string> known_keys(const std::string& table) {
 TEST(OperationsManual, every_configuration_key_has_a_row_and_is_in_the_example) {
     const std::string manual = read("docs/operations.md");
     const std::string example = read("dataplane/app/vrdmad.toml.example");
-    for (const char* const table : {"[service]", "[limits]", "[[network]]", "[[vnic]]"}) {
+    for (const char* const table :
+         {"[service]", "[limits]", "[[network]]", "[[vnic]]", "[[port]]"}) {
         const auto keys = known_keys(table);
         EXPECT_FALSE(keys.empty()) << table;
         EXPECT_THAT(example, HasSubstr(table));
