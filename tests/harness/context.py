@@ -15,11 +15,12 @@ from lab import service as lab_service
 
 
 class Context:
-    def __init__(self, tree, places, service=None, user=None):
+    def __init__(self, tree, places, service=None, user=None, surroundings=None):
         self.tree = tree
         self.places = places
         self.service = service
         self.user = user
+        self.surroundings = surroundings
 
     # -- services of a case's own ------------------------------------------------------------
 

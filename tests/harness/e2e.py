@@ -5,6 +5,7 @@ killed with it. After the last case the suite's vrdmad is stopped and searched f
 a case of its own (service_ends_cleanly). A vrdmad that dies under a case fails that case and is started
 anew for the next."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -82,12 +83,13 @@ class Places:
                 raise Failed("failed: " + " ".join(command))
         return build
 
-    def make_service(self, config, user=None, installed=False, private_mounts=False, **options):
+    def make_service(self, config, user=None, installed=False, private_mounts=False, inside=(),
+                     **options):
         """A lab.service.Service that is not started yet."""
         tree = Tree.installed(self.staged()) if installed else self.tree
-        inside = []
+        inside = list(inside)
         if private_mounts:
-            inside = ["unshare", "--mount", "--propagation", "private", "bash",
+            inside += ["unshare", "--mount", "--propagation", "private", "bash",
                       HARNESS / "private_mounts.sh", self.build / "lib"]
         return lab_service.Service(tree, config, user=user, inside=inside, within=self.scratch,
                                    **options)
@@ -102,19 +104,31 @@ class SuiteRun:
         self.places = places
         self.logs = places.logs / "e2e" / suite.name
         self.service = None
+        self.surroundings = None
 
     def run(self, cases, on_outcome):
         self.logs.mkdir(parents=True, exist_ok=True)
-        try:
-            if self.suite.needs is not None:
-                self.suite.needs()
-            for preset, targets in self.suite.builds.items():
-                self.places.build_also(preset, targets)
-        except (Skip, Failed) as reason:
-            state = "skipped" if isinstance(reason, Skip) else "failed"
-            for case in cases:
-                on_outcome(Outcome(case.id, state, 0, None, str(reason)))
-            return
+        with contextlib.ExitStack() as stack:
+            try:
+                self._prepare(stack)
+            except Exception as reason:  # pylint: disable=broad-except  # whatever is missing
+                state = "skipped" if isinstance(reason, Skip) else "failed"
+                log = self.logs / "preparation.log"
+                log.write_text(traceback.format_exc(), encoding="utf-8")
+                for case in cases:
+                    on_outcome(Outcome(case.id, state, 0, log, _first_line(reason)))
+                return
+            self._run_cases(cases, on_outcome)
+
+    def _prepare(self, stack):
+        if self.suite.needs is not None:
+            self.suite.needs()
+        for preset, targets in self.suite.builds.items():
+            self.places.build_also(preset, targets)
+        if self.suite.surroundings is not None:
+            self.surroundings = stack.enter_context(self.suite.surroundings(self.logs))
+
+    def _run_cases(self, cases, on_outcome):
         try:
             for case in cases:
                 on_outcome(self._run_case(case))
@@ -133,6 +147,7 @@ class SuiteRun:
         service = self.places.make_service(
             wanted.config, user=wanted.user if os.geteuid() == 0 else None,
             installed=wanted.installed, private_mounts=wanted.private_mounts,
+            inside=wanted.inside(self.surroundings) if wanted.inside else (),
             log=self.logs / "vrdmad.log")
         try:
             service.start()
@@ -208,7 +223,11 @@ class SuiteRun:
         wanted = self.suite.service
         tree = self.service.tree if self.service is not None else self.places.tree
         user = wanted.user if wanted is not None and os.geteuid() == 0 else None
-        return Context(tree, self.places, self.service, user)
+        return Context(tree, self.places, self.service, user, self.surroundings)
+
+
+def _first_line(reason):
+    return (str(reason).splitlines() or [type(reason).__name__])[0]
 
 
 def _be_the_case(case, context, log, writer):
@@ -226,7 +245,7 @@ def _be_the_case(case, context, log, writer):
         except Skip as reason:
             answer = ["skipped", str(reason)]
         except Failed as reason:
-            answer = ["failed", str(reason).splitlines()[0] if str(reason) else "failed"]
+            answer = ["failed", _first_line(reason)]
             where = [frame for frame in traceback.extract_tb(reason.__traceback__)
                      if "/suites/" in frame.filename][-1:]
             for frame in where:

@@ -52,6 +52,7 @@ class Service:
     user: str = None  # run it, and by default the programs, as this user; needs root
     installed: bool = False  # from a staged installation instead of the build tree
     private_mounts: bool = False  # in a mount namespace in which /dev and /etc may be changed
+    inside: typing.Callable = None  # from the suite's surroundings to the words before vrdmad
 
 
 @dataclasses.dataclass
@@ -69,13 +70,16 @@ class Case:
 
 class Suite:
     """`needs`: called before the service starts; may raise Skip, which skips every case.
-    `builds`: {preset: [targets]} that the suite wants built besides the release build."""
+    `builds`: {preset: [targets]} that the suite wants built besides the release build.
+    `surroundings`: from the folder for logs to a context manager that is entered before the
+    service starts and left after it has ended; cases find its value in ctx.surroundings."""
 
-    def __init__(self, name, service=None, needs=None, builds=None):
+    def __init__(self, name, service=None, needs=None, builds=None, surroundings=None):
         self.name = name
         self.service = service
         self.needs = needs
         self.builds = builds or {}
+        self.surroundings = surroundings
         self.cases = []
 
     def add(self, name, run, timeout=20.0, slow=False):

@@ -22,12 +22,13 @@ def free_port():
     raise RuntimeError("no free TCP port between %d and %d" % (_FIRST, _LAST))
 
 
-def listens(port):
-    """Whether somebody listens; read from the kernel, because connecting would take a turn."""
+def listens(port, tables="/proc/net"):
+    """Whether somebody listens; read from the kernel, because connecting would take a turn.
+    `tables`: another network namespace's are in /proc/PID/net."""
     wanted = "%04X" % port
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("tcp", "tcp6"):
         try:
-            with open(table, encoding="ascii") as lines:
+            with open(f"{tables}/{table}", encoding="ascii") as lines:
                 for line in lines:
                     fields = line.split()
                     if fields[1].endswith(":" + wanted) and fields[3] == _LISTEN:
