@@ -33,13 +33,13 @@ struct Message {
     uint32_t id = 0;  // the caller's: comes back in plans, verdicts and completions
     Operation operation = Operation::Send;
     bool solicited = false;
-    bool fence = false;            // waits for the READs and atomics before it
-    uint32_t length = 0;           // bytes; at most kMaxMessageBytes; 8 for atomics
-    uint64_t remote_address = 0;   // WRITE, READ, atomics
-    uint32_t rkey = 0;             // WRITE, READ, atomics
-    uint32_t imm = 0;              // as it lies on the wire (wire::Packet::imm)
-    uint64_t compare_or_zero = 0;  // CompareSwap: compare
-    uint64_t swap_or_add = 0;      // atomics
+    bool fence = false;           // waits for the READs and atomics before it
+    uint32_t length = 0;          // bytes; at most kMaxMessageBytes; 8 for atomics
+    uint64_t remote_address = 0;  // WRITE, READ, atomics
+    uint32_t rkey = 0;            // WRITE, READ, atomics
+    uint32_t imm = 0;             // as it lies on the wire (wire::Packet::imm)
+    uint64_t compare = 0;         // CompareSwap
+    uint64_t swap_or_add = 0;     // atomics
 };
 
 // Values of enum ibv_wc_status (IBA 11.6.2).

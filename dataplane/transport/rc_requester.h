@@ -13,6 +13,7 @@
 // poll_completion() and poll_transmit(). All state is inside; copying it moves the queue pair.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -20,11 +21,13 @@
 #include "dataplane/base/time.h"
 #include "dataplane/transport/drop_reason.h"
 #include "dataplane/transport/limits.h"
+#include "dataplane/transport/loss_recovery.h"
 #include "dataplane/transport/message.h"
 #include "dataplane/transport/packet_plan.h"
 #include "dataplane/transport/psn.h"
 #include "dataplane/transport/reorder_buffer.h"
-#include "dataplane/transport/window_bits.h"
+#include "dataplane/transport/rtt.h"
+#include "dataplane/transport/send_window.h"
 #include "dataplane/wire/packet.h"
 
 namespace vrdma::transport {
@@ -127,9 +130,121 @@ class RcRequester {
     [[nodiscard]] PeerKind peer() const { return config_.peer; }
 
   private:
+    // Free-running number of a posted message.
+    using Index = uint32_t;
+
+    struct Outstanding {
+        Sequence first = 0;
+        uint64_t remote_address = 0;
+        uint64_t swap_or_add = 0;
+        uint64_t compare = 0;
+        uint32_t id = 0;
+        uint32_t length = 0;
+        uint32_t packets = 0;
+        uint32_t rkey = 0;
+        uint32_t imm = 0;
+        Operation operation = Operation::Send;
+        bool solicited = false;
+        bool fence = false;
+        [[nodiscard]] Sequence end() const { return first + packets; }
+    };
+    // Running: all is well. Failing: fault_ is known, what is before it goes on.
+    // Failed: nothing is sent or taken; what is posted is flushed.
+    enum class Phase : uint8_t { Running, Failing, Failed };
+
+    [[nodiscard]] Outstanding& at(Index i) { return messages_[i & (kWindowMessages - 1)]; }
+    [[nodiscard]] const Outstanding& at(Index i) const {
+        return messages_[i & (kWindowMessages - 1)];
+    }
+    // The posted message that has this number; it is between the oldest incomplete and the newest.
+    [[nodiscard]] Index find(Sequence sequence) const;
+    // The packets that one request packet of the message stands for: [begin, end) around it.
+    struct Unit {
+        Sequence begin;
+        Sequence end;
+    };
+    [[nodiscard]] Unit unit(const Outstanding& m, Sequence sequence) const;
+    [[nodiscard]] bool complete(Index i) const;
+    [[nodiscard]] Index fence_of_fault() const { return phase_ == Phase::Failing ? fault_ : tail_; }
+
+    [[nodiscard]] std::optional<PacketPlan> transmit_again(Instant now);
+    [[nodiscard]] std::optional<PacketPlan> transmit_new(Instant now);
+    [[nodiscard]] PacketPlan plan(const Outstanding& m, Sequence from, Sequence to) const;
+    [[nodiscard]] Sequence window_base() const;
+    [[nodiscard]] uint32_t window_limit() const;
+
+    [[nodiscard]] Answer on_acknowledge(const wire::Packet& packet, Instant now);
+    [[nodiscard]] Answer on_nak(Sequence sequence, uint8_t code, Instant now);
+    [[nodiscard]] Answer on_rnr_nak(Sequence sequence, uint8_t timer_code, Instant now);
+    [[nodiscard]] Answer on_response(const wire::Packet& packet, Instant now);
+    [[nodiscard]] Answer on_next_response(const wire::Packet& packet, const Unit& part,
+                                          Instant now);
+    [[nodiscard]] uint32_t payload_of(const Outstanding& m, Sequence sequence) const;
+    void take_sack(const wire::SackEth& sack, Instant now);
+    // Everything before `upto` was executed by the peer.
+    void acknowledge(Sequence upto, Instant now);
+    // The peer has received the requests (it may only hold them); a response is here.
+    void arrived(Sequence from, Sequence end, Instant now);
+    void answered(Sequence sequence, Instant now);
+    void progress(Instant now);
+    // The responses from response_next_ on are missing though later answers came.
+    void implied_nak();
+    void go_back(Sequence from);
+    void detect_losses(Instant now);
+    void set_fault(Index message, CompletionStatus status);
+
+    [[nodiscard]] bool unbounded() const { return config_.timeout == 0; }
+    [[nodiscard]] Duration ack_timeout() const;
+    [[nodiscard]] Instant timer_deadline() const;
+    [[nodiscard]] Instant probe_deadline() const;
+    void on_timeout(Instant now);
+    void on_probe();
+    // Everything that was only held by the peer is taken back.
+    void renege();
+    [[nodiscard]] Instant recovery_deadline() const {
+        return std::min(requests_.deadline(), responses_.deadline());
+    }
+
     RcRequesterConfig config_;
-    ReorderBuffer held_;
+    uint8_t mtu_shift_ = 0;
+    Phase phase_ = Phase::Running;
+    CompletionStatus fault_status_ = CompletionStatus::Success;
+    uint8_t retries_left_ = 0;
+    uint8_t rnr_left_ = 0;
+    uint8_t backoff_ = 0;            // of the retransmission timeout, as a power of two
+    bool probed_ = false;            // since the last progress
+    bool beyond_window_ = false;     // the next packet is sent whatever the window says
+    uint8_t reads_outstanding_ = 0;  // requests of READs and atomics that are not fully answered
+
+    // tail_ - done_ messages are posted; [done_, send_) have been sent, send_ perhaps in part.
+    Index done_ = 0;
+    Index ack_ = 0;       // holds acked_
+    Index response_ = 0;  // awaits response_next_; tail_ when no posted message awaits any
+    Index send_ = 0;
+    Index tail_ = 0;
+    Index fault_ = 0;
+
+    Sequence next_ = 0;   // of the next message to be posted
+    Sequence acked_ = 0;  // the peer has executed everything before
+    Sequence response_next_ =
+        0;                      // the oldest missing response; meaningful while response_ != tail_
+    Sequence implied_for_ = 0;  // response_next_ at the last implied NAK: one for each
+
+    uint32_t peer_received_ = 0;  // packets, by its newest SACK
+
+    Instant rnr_until_{};
+    Instant timer_start_{};
+    Instant progress_at_{};
+    Instant last_sent_{};
+    Instant received_at_{};
+
+    SendWindow window_;
+    LossRecovery requests_;   // by what the peer says it received
+    LossRecovery responses_;  // by what came back
+    RttEstimator rtt_;
     RequesterStatistics statistics_;
+    std::array<Outstanding, kWindowMessages> messages_{};
+    ReorderBuffer held_;
 };
 
 }  // namespace vrdma::transport

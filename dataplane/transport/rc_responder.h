@@ -46,7 +46,7 @@ struct ResponderStatistics {
 class RcResponder {
   public:
     RcResponder() = default;  // all zero until reset(): for the arena
-    void reset(const RcResponderConfig& config, Instant now);
+    void reset(const RcResponderConfig& config);
 
     // A request packet addressed to this queue pair from the one it is connected to.
     [[nodiscard]] Inbound receive(const wire::Packet& packet, Instant now);
@@ -77,9 +77,98 @@ class RcResponder {
     [[nodiscard]] const ResponderStatistics& statistics() const { return statistics_; }
 
   private:
+    // What the packets before left unfinished.
+    enum class Progress : uint8_t { Between, InSend, InWrite };
+    // A verdict that waits for executed().
+    enum class Pending : uint8_t { Nothing, Request, Replay };
+    // Running; Failing: a NAK that ends the connection goes out; Failed: by fail(), silent.
+    enum class Phase : uint8_t { Running, Failing, Failed };
+    enum class NakDue : uint8_t { None, Once, Terminal };
+
+    // A READ or atomic that was executed, and its answer that is not all out.
+    struct Response {
+        Sequence begin = 0;
+        uint64_t address = 0;   // READ
+        uint64_t original = 0;  // atomic
+        uint32_t rkey = 0;
+        uint32_t length = 0;
+        uint32_t packets = 0;
+        uint32_t polled = 0;
+        uint32_t msn = 0;
+        bool atomic = false;
+        bool replay = false;
+    };
+    struct SavedAtomic {
+        Sequence sequence = 0;  // 0: none
+        uint64_t original = 0;
+        uint32_t msn = 0;
+    };
+    static constexpr uint32_t kMaxResponses = 2 * kMaxRdAtomic;  // first answers and replays
+
+    [[nodiscard]] Inbound accept(const wire::Packet& packet);
+    [[nodiscard]] Inbound ahead(const wire::Packet& packet, Sequence sequence);
+    [[nodiscard]] Inbound duplicate(const wire::Packet& packet, Sequence sequence);
+    [[nodiscard]] Inbound replay_atomic(Sequence sequence);
+    [[nodiscard]] bool begin_send(const wire::Packet& packet, Inbound& inbound);
+    [[nodiscard]] bool begin_write(const wire::Packet& packet, Inbound& inbound);
+    [[nodiscard]] bool begin_read(const wire::Packet& packet, Inbound& inbound);
+    [[nodiscard]] bool begin_atomic(const wire::Packet& packet, Inbound& inbound);
+    // Its bytes have the length that their place in a message asks for.
+    [[nodiscard]] bool length_fits(const wire::Packet& packet) const;
+    [[nodiscard]] Inbound refuse(wire::NakCode code);
+    void end_with(wire::NakCode code, Sequence sequence);
+    [[nodiscard]] uint32_t read_packets(uint32_t length) const;
+    [[nodiscard]] uint32_t responses(bool replays) const;
+    void answer(const Response& response);
+
+    [[nodiscard]] PacketPlan plan_response();
+    [[nodiscard]] PacketPlan plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now);
+
     RcResponderConfig config_;
-    ReorderBuffer held_;
+    uint8_t mtu_shift_ = 0;
+    Phase phase_ = Phase::Running;
+    wire::NakCode failure_ = wire::NakCode::PsnSequenceError;
+    NakDue nak_due_ = NakDue::None;
+    uint8_t nak_syndrome_ = 0;
+    bool ack_due_ = false;
+    bool gap_reported_ = false;  // the NAK for what is missing is out, or due
+    bool rnr_ = false;           // what is missing was refused with RNR
+    Progress progress_ = Progress::Between;
+
+    Sequence expected_ = 0;
+    Sequence nak_sequence_ = 0;
+    Sequence last_response_ = 0;  // polled last
+    uint32_t msn_ = 0;
+    uint32_t unasked_ = 0;  // packets since the last acknowledgement
+
+    // The message in progress.
+    uint64_t address_ = 0;
+    uint32_t rkey_ = 0;
+    uint32_t total_ = 0;  // WRITE
+    uint32_t offset_ = 0;
+
+    Pending pending_ = Pending::Nothing;
+    bool pending_ack_request_ = false;
+    Sequence pending_begin_ = 0;
+    Sequence pending_end_ = 0;
+    Inbound pending_inbound_;
+    Sequence hold_end_ = 0;  // of the packet that was offered for holding
+
+    // For the SACK.
+    uint32_t received_ = 0;
+    uint32_t ce_marked_ = 0;
+    Psn echo_psn_;
+    bool echo_valid_ = false;
+    Instant echo_at_{};
+
+    // [response_head_, response_tail_), free-running.
+    uint32_t response_head_ = 0;
+    uint32_t response_tail_ = 0;
+    std::array<Response, kMaxResponses> responses_{};
+    uint32_t atomic_tail_ = 0;
+    std::array<SavedAtomic, kMaxRdAtomic> atomics_{};
     ResponderStatistics statistics_;
+    ReorderBuffer held_;
 };
 
 }  // namespace vrdma::transport

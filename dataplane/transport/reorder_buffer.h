@@ -26,6 +26,11 @@ class ReorderBuffer {
         return covered_.first_set(from, to) == to;
     }
 
+    // Some packet begins in [from, to), which is at most a window.
+    [[nodiscard]] bool begins_in(Sequence from, Sequence to) const {
+        return first_.first_set(from, to) != to;
+    }
+
     void hold(Sequence from, Sequence to, HeldPacket packet) {
         packets_[index(from)] = packet;
         first_.set(from);

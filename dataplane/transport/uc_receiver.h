@@ -30,15 +30,18 @@ class UcReceiver {
   private:
     enum class Progress : uint8_t { Between, InSend, InWrite, Dropping };
 
+    [[nodiscard]] Inbound drop_message(DropReason reason);
+    void give_up();
+
     UcReceiverConfig config_;
     Sequence expected_ = 0;
+    // The message in progress.
     uint64_t address_ = 0;
     uint32_t rkey_ = 0;
     uint32_t total_ = 0;
     uint32_t offset_ = 0;
-    uint32_t pending_length_ = 0;
     Progress progress_ = Progress::Between;
-    bool pending_last_ = false;
+    bool abandoned_ = false;  // a message was given up since the last Execute
 };
 
 }  // namespace vrdma::transport

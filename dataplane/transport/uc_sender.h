@@ -38,7 +38,6 @@ class UcSender {
     Sequence next_ = 0;
     Message message_;
     uint32_t offset_ = 0;
-    uint8_t mtu_shift_ = 0;
     bool posted_ = false;     // message_ is on its way
     bool completed_ = false;  // completion_ waits
     Completion completion_;

@@ -24,12 +24,31 @@ class WindowBits {
     void clear_range(Sequence from, Sequence to) {
         each_word(from, to, [this](uint32_t w, uint64_t mask) { words_[w] &= ~mask; });
     }
+    // What is set in [from, to) moves to `to_bits`.
+    void move_range(Sequence from, Sequence to, WindowBits& to_bits) {
+        each_word(from, to, [this, &to_bits](uint32_t w, uint64_t mask) {
+            to_bits.words_[w] |= words_[w] & mask;
+            words_[w] &= ~mask;
+        });
+    }
     // The first set (clear) bit of [from, to), or `to`.
     [[nodiscard]] Sequence first_set(Sequence from, Sequence to) const {
         return first(from, to, 0);
     }
     [[nodiscard]] Sequence first_clear(Sequence from, Sequence to) const {
         return first(from, to, ~uint64_t{0});
+    }
+
+    // Calls visit(sequence) for each set bit of [from, to), ascending. `visit` may clear bits.
+    template <class F>
+    void each_set(Sequence from, Sequence to, F visit) const {
+        while (from < to) {
+            const Sequence start = from - from % kWordBits;
+            const uint32_t w = word(from);
+            for (uint64_t bits = words_[w] & next_mask(from, to); bits != 0; bits &= bits - 1) {
+                visit(start + static_cast<uint32_t>(std::countr_zero(bits)));
+            }
+        }
     }
 
     [[nodiscard]] uint32_t count() const {

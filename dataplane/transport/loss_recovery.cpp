@@ -1,0 +1,83 @@
+// The rules of RFC 8985 6.2, for a window of bits. Times of sending are compared first, sequence
+// numbers break ties (all responses of a READ have the time of its request).
+//
+// The reordering window begins at a quarter of the minimum round trip and doubles with every
+// retransmission that turns out needless: the packet "arrived" sooner after its repetition than
+// any packet can. It shrinks again after a calm while. RFC 8985 learns the same from D-SACK.
+#include "dataplane/transport/loss_recovery.h"
+
+#include <algorithm>
+
+namespace vrdma::transport {
+namespace {
+
+constexpr uint8_t kFirstWindowQuarters = 1;
+constexpr uint8_t kMaxWindowQuarters = 64;  // and never more than a smoothed round trip
+constexpr uint32_t kCalmDeliveries = 16 * kWindowPackets;  // RFC 8985: 16 recoveries
+
+}  // namespace
+
+Duration LossRecovery::reorder_window(const RttEstimator& rtt) const {
+    if (!rtt.known()) {
+        return kInitialTimeout;
+    }
+    return {std::min(rtt.minimum().ns / 4 * window_quarters_, rtt.smoothed().ns)};
+}
+
+bool LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
+                                const RttEstimator& rtt, Instant now) {
+    const Stamp sent = window.sent_at(sequence);
+    const Duration age = sent.age(now);
+    if (window.retransmitted(sequence) && rtt.known() && age < rtt.minimum()) {
+        // The answer to the first copy.
+        window_quarters_ =
+            std::min<uint8_t>(static_cast<uint8_t>(window_quarters_ * 2), kMaxWindowQuarters);
+        calm_ = 0;
+        return true;
+    }
+    if (++calm_ >= kCalmDeliveries) {
+        calm_ = 0;
+        window_quarters_ =
+            std::max<uint8_t>(static_cast<uint8_t>(window_quarters_ / 2), kFirstWindowQuarters);
+    }
+    const int32_t later = any_ ? sent.compare(newest_sent_) : 1;
+    if (later > 0 || (later == 0 && sequence > newest_)) {
+        any_ = true;
+        newest_ = sequence;
+        newest_sent_ = sent;
+        newest_rtt_ = age;
+    }
+    return false;
+}
+
+uint32_t LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
+                              const RttEstimator& rtt, Instant now) {
+    deadline_ = Instant::never();
+    if (!any_ || from >= end) {
+        return 0;
+    }
+    const Duration patience{newest_rtt_.ns + reorder_window(rtt).ns};
+    uint32_t lost = 0;
+    window.each_flying(from, end, [&](Sequence s) {
+        const Stamp sent = window.sent_at(s);
+        const int32_t later = sent.compare(newest_sent_);
+        if (later > 0 || (later == 0 && s > newest_) || window.waiting(s)) {
+            return;
+        }
+        const Duration age = sent.age(now);
+        if (age >= patience) {
+            window.lose(s, s + 1);
+            ++lost;
+        } else {
+            deadline_ = std::min(deadline_, now + Duration{patience.ns - age.ns});
+        }
+    });
+    return lost;
+}
+
+void LossRecovery::on_timeout() {
+    any_ = false;
+    deadline_ = Instant::never();
+}
+
+}  // namespace vrdma::transport

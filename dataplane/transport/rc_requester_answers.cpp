@@ -1,0 +1,363 @@
+// What comes back to an RC requester: ACK, NAK and RNR NAK, SACK, READ responses, ATOMIC ACK, CNP.
+//
+// An answer is believed if it concerns what was sent and is not finished; the rest is stale or a
+// ghost and changes nothing. Each acknowledges everything before it (IBA 9.7.5.1.1). A READ or
+// atomic is finished by its data only: when something later is answered first, a standard peer has
+// answered it and the answer is lost (implied NAK, IBA 9.7.5.1.1), and it is asked for again, once
+// for each missing response; another loss of the same is the timer's affair. Toward a vRDMA peer
+// it may be late, so it is lost when LossRecovery says so, and answers that come before it are
+// held.
+#include <algorithm>
+#include <bit>
+
+#include "dataplane/transport/rc_requester.h"
+#include "dataplane/wire/syndrome.h"
+
+namespace vrdma::transport {
+namespace {
+
+constexpr uint8_t kInfiniteRnrRetry = 7;  // IBA 9.7.5.2.8
+
+Answer drop(DropReason reason) {
+    return {.action = Answer::Action::Drop, .reason = reason};
+}
+
+std::optional<CompletionStatus> status_of(wire::NakCode code) {
+    switch (code) {
+        case wire::NakCode::InvalidRequest:
+            return CompletionStatus::RemoteInvalidRequest;
+        case wire::NakCode::RemoteAccessError:
+            return CompletionStatus::RemoteAccess;
+        case wire::NakCode::RemoteOperationalError:
+            return CompletionStatus::RemoteOperational;
+        case wire::NakCode::PsnSequenceError:
+        case wire::NakCode::InvalidRdRequest:
+            break;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
+    const wire::OpcodeInfo& info = packet.info();
+    if (info.service != wire::Service::Rc && info.service != wire::Service::Other) {
+        return drop(DropReason::WrongService);
+    }
+    if (phase_ == Phase::Failed) {
+        return drop(DropReason::Failed);
+    }
+    received_at_ = now;
+    Answer answer;
+    switch (info.kind) {
+        case wire::Kind::Acknowledge:
+            answer = on_acknowledge(packet, now);
+            break;
+        case wire::Kind::Sack:
+            answer = on_acknowledge(packet, now);
+            if (answer.reason == DropReason::StaleAcknowledge) {
+                answer = {};
+            }
+            if (answer.reason != DropReason::GhostAcknowledge) {
+                take_sack(packet.sack, now);
+            }
+            break;
+        case wire::Kind::ReadResponse:
+        case wire::Kind::AtomicAcknowledge:
+            answer = on_response(packet, now);
+            break;
+        case wire::Kind::Cnp:
+            ++statistics_.congestion_notifications;
+            break;
+        case wire::Kind::Send:
+        case wire::Kind::Write:
+        case wire::Kind::ReadRequest:
+        case wire::Kind::Atomic:
+        case wire::Kind::Probe:
+            return drop(DropReason::NotForRequester);
+    }
+    detect_losses(now);
+    return answer;
+}
+
+Answer RcRequester::on_acknowledge(const wire::Packet& packet, Instant now) {
+    const uint8_t value = wire::aeth_value(packet.aeth.syndrome);
+    const Sequence sequence = expand(Psn::of(packet.bth.psn), acked_);
+    if (wire::aeth_kind(packet.aeth.syndrome) == wire::AethKind::Ack) {
+        // Credits are not looked at: RNR NAKs do their work (IBA 9.7.7.2).
+        if (sequence >= window_.sent()) {
+            return drop(DropReason::GhostAcknowledge);
+        }
+        const bool news = sequence >= acked_;
+        acknowledge(sequence + 1, now);
+        if (!news) {
+            return drop(DropReason::StaleAcknowledge);
+        }
+        if (response_ != tail_ && response_next_ < acked_ &&
+            unit(at(response_), response_next_).end <= sequence) {
+            implied_nak();
+        }
+        return {};
+    }
+    if (sequence < acked_) {
+        return drop(DropReason::StaleAcknowledge);
+    }
+    if (sequence >= window_.sent()) {
+        return drop(DropReason::GhostAcknowledge);
+    }
+    switch (wire::aeth_kind(packet.aeth.syndrome)) {
+        case wire::AethKind::RnrNak:
+            return on_rnr_nak(sequence, value, now);
+        case wire::AethKind::Nak:
+            return on_nak(sequence, value, now);
+        case wire::AethKind::Ack:
+        case wire::AethKind::Reserved:
+            break;
+    }
+    return drop(DropReason::ReservedSyndrome);
+}
+
+Answer RcRequester::on_nak(Sequence sequence, uint8_t code, Instant now) {
+    if (code == static_cast<uint8_t>(wire::NakCode::PsnSequenceError)) {
+        acknowledge(sequence, now);
+        if (now < rnr_until_) {
+            return drop(DropReason::RnrWait);
+        }
+        ++statistics_.sequence_naks;
+        go_back(window_.base());
+        return {};
+    }
+    const std::optional<CompletionStatus> status = status_of(static_cast<wire::NakCode>(code));
+    if (!status) {
+        return drop(DropReason::ReservedSyndrome);
+    }
+    acknowledge(sequence, now);
+    set_fault(find(sequence), *status);
+    return {};
+}
+
+Answer RcRequester::on_rnr_nak(Sequence sequence, uint8_t timer_code, Instant now) {
+    if (now < rnr_until_) {
+        return drop(DropReason::RnrWait);
+    }
+    acknowledge(sequence, now);
+    ++statistics_.rnr_naks;
+    const Index i = find(sequence);
+    if (rnr_left_ == 0) {
+        set_fault(i, CompletionStatus::RnrRetryExceeded);
+        return {};
+    }
+    if (config_.rnr_retry != kInfiniteRnrRetry) {
+        --rnr_left_;
+    }
+    rnr_until_ = now + wire::rnr_delay(timer_code);
+    timer_start_ = progress_at_ = rnr_until_;
+    if (config_.peer == PeerKind::Vrdma) {
+        const Unit part = unit(at(i), sequence);  // what came behind it is held over there
+        window_.lose_again(part.begin, part.end);
+    } else {
+        go_back(window_.base());
+    }
+    return {};
+}
+
+void RcRequester::take_sack(const wire::SackEth& sack, Instant now) {
+    if (sack.echo_valid) {
+        const Sequence echo = expand(Psn::of(sack.echo_psn), window_.sent());
+        if (echo < window_.sent() && echo + kWindowPackets >= window_.sent() &&
+            !window_.retransmitted(echo)) {
+            const Duration rtt{window_.sent_at(echo).age(now).ns - int64_t{sack.hold_ns}};
+            if (rtt.ns > 0) {
+                rtt_.sample(rtt);
+            }
+        }
+    }
+    if (static_cast<int32_t>(sack.received - peer_received_) < 0) {
+        return;  // overtaken: what it lists may have been given up since
+    }
+    peer_received_ = sack.received;
+    const Sequence base = expand(Psn::of(sack.base_psn), acked_);
+    for (size_t w = 0; w < sack.held.size(); ++w) {
+        for (uint64_t bits = sack.held[w]; bits != 0; bits &= bits - 1) {
+            const Sequence s = base + 1 + w * 64 + static_cast<uint32_t>(std::countr_zero(bits));
+            if (s < acked_ || s >= window_.sent() || window_.delivered(s)) {
+                continue;
+            }
+            arrived(s, s + 1, now);
+            if (has_response(at(find(s)).operation)) {
+                window_.wait(s, s + 1);
+            } else {
+                window_.deliver(s, s + 1);
+            }
+        }
+    }
+}
+
+void RcRequester::acknowledge(Sequence upto, Instant now) {
+    if (upto <= acked_) {
+        return;
+    }
+    while (acked_ != upto) {
+        const Outstanding& m = at(ack_);
+        const Sequence to = std::min(m.end(), upto);
+        if (has_response(m.operation)) {
+            arrived(acked_, to, now);
+            window_.stop_waiting(acked_, to, now);
+        } else {
+            arrived(acked_, to, now);
+            window_.deliver(acked_, to);
+        }
+        acked_ = to;
+        if (to == m.end()) {
+            ++ack_;
+        }
+    }
+    progress(now);
+}
+
+void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
+    if (config_.peer == PeerKind::Vrdma) {
+        window_.each_flying(from, end, [this, now](Sequence s) {
+            if (!window_.waiting(s) && requests_.on_delivered(window_, s, rtt_, now)) {
+                ++statistics_.spurious_retransmissions;
+            }
+        });
+    }
+}
+
+void RcRequester::answered(Sequence sequence, Instant now) {
+    if (config_.peer == PeerKind::Vrdma && window_.flying(sequence) &&
+        responses_.on_delivered(window_, sequence, rtt_, now)) {
+        ++statistics_.spurious_retransmissions;
+    }
+    window_.deliver(sequence, sequence + 1);
+}
+
+void RcRequester::progress(Instant now) {
+    timer_start_ = progress_at_ = std::max(now, rnr_until_);
+    retries_left_ = config_.retry_count;
+    rnr_left_ = config_.rnr_retry;
+    backoff_ = 0;
+    probed_ = false;
+}
+
+void RcRequester::implied_nak() {
+    if (config_.peer == PeerKind::Vrdma || implied_for_ == response_next_) {
+        return;
+    }
+    implied_for_ = response_next_;
+    ++statistics_.implied_naks;
+    go_back(window_.base());
+}
+
+void RcRequester::go_back(Sequence from) {
+    window_.lose(from, window_.sent());
+}
+
+void RcRequester::detect_losses(Instant now) {
+    if (config_.peer == PeerKind::Vrdma) {
+        // Before acked_ only responses can be missing, behind it only requests.
+        responses_.detect(window_, window_.base(), acked_, rtt_, now);
+        requests_.detect(window_, acked_, window_.sent(), rtt_, now);
+    }
+}
+
+Answer RcRequester::on_response(const wire::Packet& packet, Instant now) {
+    if (response_ == tail_) {
+        return drop(DropReason::ResponseUnexpected);
+    }
+    const Sequence sequence = expand(Psn::of(packet.bth.psn), response_next_);
+    if (sequence < response_next_) {
+        return drop(DropReason::Duplicate);
+    }
+    if (sequence >= window_.sent()) {
+        return drop(DropReason::ResponseUnexpected);
+    }
+    const Outstanding& m = at(sequence == response_next_ ? response_ : find(sequence));
+    const wire::OpcodeInfo& info = packet.info();
+    if (!has_response(m.operation) ||
+        is_atomic(m.operation) != (info.kind == wire::Kind::AtomicAcknowledge)) {
+        return drop(DropReason::ResponseUnexpected);
+    }
+    if (info.has(wire::extension::kAeth) &&
+        wire::aeth_kind(packet.aeth.syndrome) != wire::AethKind::Ack) {
+        return drop(DropReason::ReservedSyndrome);
+    }
+    const Unit part = unit(m, sequence);
+    if (m.operation == Operation::Read) {
+        if (payload_of(m, sequence) != packet.payload.size()) {
+            return drop(DropReason::ResponseLength);
+        }
+        // A standard peer is always asked for all up to the end of the unit; it may answer a
+        // repeated request with a middle packet first (soft-RoCE does).
+        if (config_.peer == PeerKind::Standard && info.ends() != (sequence + 1 == part.end)) {
+            return drop(DropReason::ResponseOpcode);
+        }
+    }
+    acknowledge(part.end, now);
+    if (sequence == response_next_) {
+        return on_next_response(packet, part, now);
+    }
+    if (config_.peer == PeerKind::Standard) {
+        implied_nak();
+        return drop(DropReason::PsnAhead);
+    }
+    if (held_.holds(sequence)) {
+        return drop(DropReason::Duplicate);
+    }
+    return {.action = Answer::Action::Hold, .sequence = sequence};
+}
+
+uint32_t RcRequester::payload_of(const Outstanding& m, Sequence sequence) const {
+    const uint32_t offset = static_cast<uint32_t>(sequence - m.first) << mtu_shift_;
+    return std::min(m.length - offset, config_.path_mtu);
+}
+
+Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& part, Instant now) {
+    const Outstanding& m = at(response_);
+    const Sequence sequence = response_next_;
+    if (sequence == part.begin && !window_.retransmitted(sequence) && !held_.holds(sequence)) {
+        rtt_.sample(window_.sent_at(sequence).age(now));
+    }
+    answered(sequence, now);
+    held_.release(sequence, sequence + 1);
+    progress(now);
+
+    Answer answer;
+    answer.message_id = m.id;
+    if (m.operation == Operation::Read) {
+        answer.action = Answer::Action::Place;
+        answer.offset = static_cast<uint32_t>(sequence - m.first) << mtu_shift_;
+        answer.length = payload_of(m, sequence);
+    } else {
+        answer.action = Answer::Action::Original;
+        answer.length = 8;
+        answer.original = packet.original;
+    }
+
+    ++response_next_;
+    if (response_next_ == part.end) {
+        --reads_outstanding_;
+    }
+    if (response_next_ == m.end()) {
+        do {
+            ++response_;
+        } while (response_ != tail_ && !has_response(at(response_).operation));
+        if (response_ != tail_) {
+            response_next_ = at(response_).first;
+        }
+    }
+    return answer;
+}
+
+void RcRequester::hold(Sequence sequence, HeldPacket packet) {
+    held_.hold(sequence, sequence + 1, packet);
+    answered(sequence, received_at_);
+    detect_losses(received_at_);
+}
+
+std::optional<HeldPacket> RcRequester::next_held() {
+    return response_ == tail_ ? std::nullopt : held_.take(response_next_);
+}
+
+}  // namespace vrdma::transport
