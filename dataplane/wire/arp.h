@@ -15,10 +15,10 @@ struct Arp {
     enum class Operation : uint16_t { Request = 1, Reply = 2 };
 
     Operation operation = Operation::Request;
-    Mac sender_mac;
-    Address sender;  // 0.0.0.0 in a probe for a duplicate address (RFC 5227)
-    Mac target_mac;
-    Address target;
+    Mac sender_mac{};
+    Address sender{};  // 0.0.0.0 in a probe for a duplicate address (RFC 5227)
+    Mac target_mac{};
+    Address target{};
 };
 
 inline constexpr size_t kArpFrameBytes = 14 + 28;

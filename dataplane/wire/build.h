@@ -18,10 +18,10 @@ namespace vrdma::wire {
 
 // Who sends to whom; the same for all packets of a QP.
 struct Flow {
-    Mac source_mac;
-    Mac destination_mac;
-    Address source;  // both IPv4 or both IPv6
-    Address destination;
+    Mac source_mac{};
+    Mac destination_mac{};
+    Address source{};  // both IPv4 or both IPv6
+    Address destination{};
     uint16_t source_port = 0xc000;
     uint8_t dscp = 0;
     Ecn ecn = Ecn::NotCapable;

@@ -14,10 +14,10 @@ namespace vrdma::wire {
 
 struct Echo {
     bool reply = false;
-    Network network;
+    Network network{};
     uint16_t identifier = 0;
     uint16_t sequence = 0;
-    std::span<const std::byte> data;
+    std::span<const std::byte> data{};
 
     // What answers this request from `own_mac`, which is not that of the frame when the request
     // went to a group.
@@ -36,10 +36,10 @@ struct Echo {
 // addresses and UDP ports was dropped on its way; anybody can claim that, so the receiver checks
 // that it has such a flow, and bounds the MTU from below.
 struct PathMtu {
-    Network network;      // of the report itself
-    uint32_t mtu = 0;     // of the next hop, IP header included; 0 from routers before RFC 1191
-    Address source;       // of the packet that did not fit
-    Address destination;  //
+    Network network{};      // of the report itself
+    uint32_t mtu = 0;       // of the next hop, IP header included; 0 from routers before RFC 1191
+    Address source{};       // of the packet that did not fit
+    Address destination{};  //
     uint16_t source_port = 0;
 };
 

@@ -16,13 +16,13 @@ struct Neighbour {
     enum class Kind : uint8_t { Solicitation = 135, Advertisement = 136 };
 
     Kind kind = Kind::Solicitation;
-    Address source;  // unspecified in a probe for a duplicate address
-    Address destination;
-    Mac source_mac;  // of the frame
-    Mac destination_mac;
-    Address target;
+    Address source{};  // unspecified in a probe for a duplicate address
+    Address destination{};
+    Mac source_mac{};  // of the frame
+    Mac destination_mac{};
+    Address target{};
     // The source's link-layer address in a solicitation, the target's in an advertisement.
-    std::optional<Mac> link_layer;
+    std::optional<Mac> link_layer{};
     bool solicited = false;  // of an advertisement; `router` is never set by us
     bool override_entry = false;
 };

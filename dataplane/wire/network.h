@@ -22,21 +22,21 @@ inline constexpr uint8_t kProtocolIcmpv6 = 58;
 
 // The Ethernet header with at most one 802.1Q tag.
 struct Ethernet {
-    Mac destination;
-    Mac source;
+    Mac destination{};
+    Mac source{};
     uint16_t vlan = 0;
     uint16_t type = 0;  // behind the tag
-    std::span<const std::byte> content;
+    std::span<const std::byte> content{};
 };
 [[nodiscard]] tl::expected<Ethernet, DropReason> parse_ethernet(std::span<const std::byte> frame);
 
 // A whole IP packet. Its source is a single host; the IPv4 header checksum is right, if asked for;
 // it is no fragment and has neither IPv4 options nor IPv6 extension headers.
 struct IpPacket {
-    Network network;
-    uint8_t protocol = 0;                  // next header
-    std::span<const std::byte> ip_header;  // 20 or 40 bytes
-    std::span<const std::byte> content;    // exactly what the lengths in the header say
+    Network network{};
+    uint8_t protocol = 0;                    // next header
+    std::span<const std::byte> ip_header{};  // 20 or 40 bytes
+    std::span<const std::byte> content{};    // exactly what the lengths in the header say
 };
 enum class Ipv4Checksum : uint8_t { Verify, Trust };
 enum class Unspecified : uint8_t { Refuse, Allow };  // as the source

@@ -87,10 +87,10 @@ struct ProbeEth {
 
 // What the IP header says, and where the packet comes from.
 struct Network {
-    Address source;
-    Address destination;
-    Mac source_mac;
-    Mac destination_mac;
+    Address source{};
+    Address destination{};
+    Mac source_mac{};
+    Mac destination_mac{};
     uint16_t source_port = 0;
     uint16_t vlan = 0;  // 802.1Q VLAN identifier; 0 without tag, and for a priority tag
     bool v6 = false;
@@ -100,21 +100,21 @@ struct Network {
 };
 
 struct Packet {
-    Bth bth;
+    Bth bth{};
     // Without pad; points into the frame that was parsed.
-    std::span<const std::byte> payload;
-    Reth reth;
-    Aeth aeth;
+    std::span<const std::byte> payload{};
+    Reth reth{};
+    Aeth aeth{};
     uint32_t imm = 0;  // the four bytes as they lie on the wire, never swapped (like WQE and CQE)
     uint32_t invalidate_rkey = 0;  // IETH
-    Deth deth;
-    AtomicEth atomic_eth;
+    Deth deth{};
+    AtomicEth atomic_eth{};
     uint64_t original = 0;  // AtomicAckETH
-    Network network;
+    Network network{};
     // From the first byte of the IP header; a UD receiver shows it to the program.
-    std::span<const std::byte> ip_header;
-    SackEth sack;
-    ProbeEth probe;
+    std::span<const std::byte> ip_header{};
+    SackEth sack{};
+    ProbeEth probe{};
 
     [[nodiscard]] const OpcodeInfo& info() const { return opcode_info(bth.opcode); }
 };

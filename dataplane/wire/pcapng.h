@@ -15,11 +15,11 @@
 namespace vrdma::wire {
 
 struct CapturedPacket {
-    uint32_t interface = 0;            // index of its description
-    Instant at;                        // since 1970, not the monotonic clock of the core
-    std::span<const std::byte> bytes;  // what was kept
-    size_t original_length = 0;        // of the frame
-    std::string_view comment;          // none when empty; cut to kMaxPcapngText
+    uint32_t interface = 0;              // index of its description
+    Instant at{};                        // since 1970, not the monotonic clock of the core
+    std::span<const std::byte> bytes{};  // what was kept
+    size_t original_length = 0;          // of the frame
+    std::string_view comment{};          // none when empty; cut to kMaxPcapngText
 };
 
 inline constexpr size_t kMaxPcapngText = 1024;
