@@ -76,11 +76,11 @@ ResourceCounts make_limits(const control::VnicQuotas& quotas) {
     return limits;
 }
 
-platform::DeviceDescription describe_device(const control::VnicConfig& config,
+platform::DeviceDescription describe_device(const control::VnicConfig& config, uint32_t network_id,
                                             const std::string& socket_path, bool up) {
     platform::DeviceDescription device;
     device.vnic = config.name;
-    device.guid = eui64(config.mac);
+    device.guid = control::node_guid(network_id, config.address).octets;
     for (const vrdma_gid_entry& gid : make_gids(config)) {
         platform::GidBytes bytes;
         std::copy(std::begin(gid.gid), std::end(gid.gid), bytes.begin());
@@ -329,7 +329,7 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
     device.address = static_cast<uint32_t>(octets[0]) << 24 |
                      static_cast<uint32_t>(octets[1]) << 16 |
                      static_cast<uint32_t>(octets[2]) << 8 | octets[3];
-    for (const uint8_t byte : eui64(config.mac)) {
+    for (const uint8_t byte : control::node_guid(network->id, config.address).octets) {
         device.guid = device.guid << 8 | byte;
     }
     device.gids = make_gids(config);
@@ -362,7 +362,7 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
         return tl::unexpected(opened.error().error + "; " + opened.error().remedy);
     }
     const platform::DeviceDescription description =
-        describe_device(config, record.socket_path, true);
+        describe_device(config, network->id, record.socket_path, true);
     if (auto tree = platform::create_tree(directory); !tree) {
         return tl::unexpected(tree.error().sentence());
     }
@@ -555,7 +555,7 @@ void Service::set_vnic_state(std::string_view name, control::LinkState state,
     record->up = state == control::LinkState::kUp;
     publish(*record, true);
     const platform::DeviceDescription description =
-        describe_device(record->config, record->socket_path, record->up);
+        describe_device(record->config, record->network_id, record->socket_path, record->up);
     const auto written =
         platform::write_device(vnic_directory(configuration_, record->config.name), 0, description);
     if (!written) {

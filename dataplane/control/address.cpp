@@ -6,7 +6,9 @@
 // in a configuration file, in a request and in a test.
 //
 // A vNIC without a configured MAC gets one derived from its address instead of a random one: the
-// link-local GID follows from the MAC, and peers keep GIDs across a restart of the service.
+// link-local GID follows from the MAC, and peers keep GIDs across a restart of the service. The MAC
+// need not differ between networks, which never meet; the GUID must, because programs that see
+// several vNICs (the system view) tell devices apart by it.
 
 #include "dataplane/control/address.h"
 
@@ -95,6 +97,15 @@ bool is_host_address(const MacAddress& address) {
 MacAddress derived_mac(const Ipv4Address& address) {
     return {
         {0x02, 0x76, address.octets[0], address.octets[1], address.octets[2], address.octets[3]}};
+}
+
+Guid node_guid(std::uint32_t network_id, const Ipv4Address& address) {
+    constexpr std::uint8_t kLocal = 0x02;  // locally administered, not a manufacturer's
+    const auto byte = [network_id](unsigned shift) {
+        return static_cast<std::uint8_t>(network_id >> shift);
+    };
+    const auto& o = address.octets;
+    return {{kLocal, byte(16), byte(8), byte(0), o[0], o[1], o[2], o[3]}};
 }
 
 }  // namespace vrdma::control

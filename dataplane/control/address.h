@@ -27,6 +27,12 @@ struct Gid {
     friend auto operator<=>(const Gid&, const Gid&) = default;
 };
 
+/// An EUI-64 that names a device, first byte first.
+struct Guid {
+    std::array<std::uint8_t, 8> octets{};
+    friend auto operator<=>(const Guid&, const Guid&) = default;
+};
+
 /// Dotted decimal, four numbers, nothing before or after; no leading zeros.
 [[nodiscard]] std::optional<Ipv4Address> parse_ipv4(std::string_view text);
 
@@ -48,5 +54,9 @@ struct Gid {
 /// The MAC of a vNIC whose configuration gives none: locally administered, a function of the IPv4
 /// address, hence unique within a network and the same after every restart.
 [[nodiscard]] MacAddress derived_mac(const Ipv4Address& address);
+
+/// The node GUID of a vNIC: locally administered, a function of the network's id (24 bits) and the
+/// address, hence no other vNIC's on any host of these networks, and the same after every restart.
+[[nodiscard]] Guid node_guid(std::uint32_t network_id, const Ipv4Address& address);
 
 }  // namespace vrdma::control

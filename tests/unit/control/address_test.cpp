@@ -66,6 +66,21 @@ TEST(MacAddress, derived_mac_is_local_unicast_and_differs_by_address) {
     EXPECT_NE(one.octets[0] & 2, 0);
 }
 
+TEST(Guid, equal_addresses_in_two_networks_give_two_guids) {
+    const Ipv4Address address{{10, 0, 0, 1}};
+    EXPECT_NE(node_guid(10, address), node_guid(11, address));
+    EXPECT_NE(node_guid(1, address), node_guid(1 << 16, address));
+}
+
+TEST(Guid, two_addresses_in_one_network_give_two_guids) {
+    EXPECT_NE(node_guid(10, {{10, 0, 0, 1}}), node_guid(10, {{10, 0, 0, 2}}));
+    EXPECT_NE(node_guid(10, {{10, 0, 0, 1}}), node_guid(10, {{11, 0, 0, 1}}));
+}
+
+TEST(Guid, holds_network_and_address_and_is_locally_administered) {
+    EXPECT_EQ(node_guid(0xabcdef, {{10, 1, 2, 3}}), (Guid{{0x02, 0xab, 0xcd, 0xef, 10, 1, 2, 3}}));
+}
+
 TEST(Gid, to_string_writes_eight_groups) {
     Gid gid;
     gid.octets = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x76, 0x0a, 0xff, 0xfe, 0, 0, 1};
