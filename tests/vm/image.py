@@ -35,12 +35,13 @@ class Image:
     initrd: pathlib.Path
 
 
-def make_image(folder):
-    """The kernel and the RAM disk, made below `folder` when they are not there yet."""
+def make_image(folder, more=()):
+    """The kernel and the RAM disk, made below `folder` when they are not there yet. `more`: paths of
+    programs that the guest has in /bin besides."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     ready = kernel.get(folder)
-    tree = _contents(ready)
+    tree = _contents(ready, more)
     place = folder / f"initrd-{_digest(tree)}.cpio"
     if not place.exists():
         for old in folder.glob("initrd-*"):
@@ -52,7 +53,7 @@ def make_image(folder):
     return Image(ready.vmlinux, place)
 
 
-def _contents(ready):
+def _contents(ready, more):
     """{path in the guest: (mode, bytes)}"""
     tree = {}
 
@@ -74,10 +75,12 @@ def _contents(ready):
     providers = [str(path) for path in pathlib.Path(LIBRARIES, "libibverbs").glob("librxe-*.so")]
     if not providers:
         raise ImageFailed(f"there is no librxe-*.so in {LIBRARIES}/libibverbs (package ibverbs-providers)")
-    for path in _libraries([SHELL, *map(_program, PROGRAMS), *providers]):
+    for path in _libraries([SHELL, *map(_program, PROGRAMS), *providers, *map(str, more)]):
         copy(path)
     for name in PROGRAMS:
         copy(_program(name), "/bin/" + name)  # instead of busybox's, where it has one
+    for path in more:
+        copy(str(path), "/bin/" + pathlib.Path(path).name)
     for path in [*OPENED_LATER, *providers, "/etc/libibverbs.d/rxe.driver"]:
         copy(path)
 

@@ -4,9 +4,11 @@ soft-RoCE; and programs in pairs, one end here, the other there.
     suite = Suite("name", needs=peers.needs, surroundings=peers.surroundings)
     ended = peers.run_pair(guest, host_side, "ib_write_bw", ["-s", 4096])
 
-A side is whatever has start(), wait_until_listening(), address and device_options(): a guest, or a HostSide."""
+A side is a guest or a HostSide: it has start(), wait_until_listening(), address, program() and
+device_options()."""
 
 import contextlib
+import os
 import pathlib
 import random
 import shutil
@@ -26,6 +28,7 @@ SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 IMAGES = SOURCE / "build" / "vm"
 HOST_ADDRESS = "10.9.0.1"
 PREFIX = 24
+WIRE_VERIFY = "tests/e2e/wire_verify/vrdma-wire-verify"  # in the build
 RXE = "rxe0"
 RXE_GID = 1  # the one of the guest's IPv4 address; 0 is link-local
 # What tc's filters look for: UDP to port 4791 in IPv4 without options.
@@ -67,7 +70,7 @@ class Surroundings:
 @contextlib.contextmanager
 def surroundings(logs, guests=1):
     started = time.monotonic()
-    image = make_image(IMAGES)
+    image = make_image(IMAGES, [pathlib.Path(os.environ["VRDMA_BUILD"], WIRE_VERIFY)])
     image_seconds = time.monotonic() - started
     with contextlib.ExitStack() as stack:
         wire = stack.enter_context(network.Network())
@@ -97,6 +100,9 @@ class RxeGuest(Guest):
         if ended.status != 0:
             raise Failed(f"{self.name}: {ended.describe()}")
         return ended.output
+
+    def program(self, name):
+        return pathlib.Path(name).name
 
     def device_options(self, program):
         return ["-d", RXE, "-g" if program.startswith("ibv_") else "-x", RXE_GID]
@@ -156,6 +162,9 @@ class HostSide:
         self._device = device
         self._gid = gid
 
+    def program(self, name):
+        return name
+
     def device_options(self, program):
         return ["-d", self._device, "-g" if program.startswith("ibv_") else "-x", self._gid]
 
@@ -177,15 +186,23 @@ class HostSide:
 def run_pair(server, client, program, options, timeout=60):
     """A program as server on one side and as client on the other; PairEnded."""
     port = random.randint(18600, 29900)
-    words = [program, "-p", port, *options]
-    serving = server.start(*words, *server.device_options(program))
+
+    def words(side):
+        return [side.program(program), "-p", port, *options, *side.device_options(program)]
+
+    serving = server.start(*words(server))
     if server.wait_until_listening(port):
-        client_ended = client.start(*words, *client.device_options(program), server.address).wait(timeout)
+        client_ended = client.start(*words(client), server.address).wait(timeout)
     else:
-        client_ended = Ended(words, None, "(not started: the server did not listen)\n")
+        client_ended = Ended(words(client), None, "(not started: the server did not listen)\n")
     ended = PairEnded(serving.wait(_SERVER_GRACE if client_ended.status is not None else 1), client_ended)
     print(ended.describe(), flush=True)
     return ended
+
+
+def wire_verify():
+    """What run_pair() takes for the program that checks every byte."""
+    return os.path.join(os.environ["VRDMA_BUILD"], WIRE_VERIFY)
 
 
 def pair_succeeds(*arguments, **options):

@@ -8,7 +8,7 @@ import functools
 import struct
 
 import verify_capture
-from harness.suite import Suite, check, contains, equal
+from harness.suite import Service, Suite, check, contains, equal
 from vm import peers, record
 
 LEAST_BOOT, MOST_BOOT = 1, 60  # seconds; usually 5 to 8
@@ -94,6 +94,20 @@ for verb in ("write", "read", "send", "atomic"):
         timeout=90)
 
 
+def every_byte_is_right(ctx, transport, rounds=20, words=None):
+    first, second = guests(ctx)
+    if words:
+        first.disturb(words, words)
+    ended = peers.pair_succeeds(first, second, peers.wire_verify(), ["-t", transport, "-n", rounds, "-q", 2],
+                                timeout=100)
+    contains(ended.client.output, "every byte right")
+
+
+for transport_name in ("rc", "uc", "ud"):
+    suite.add(f"every_byte_of_{transport_name}_is_right",
+              functools.partial(every_byte_is_right, transport=transport_name), timeout=120)
+
+
 @suite.case(timeout=180)
 def captured_packets_satisfy_zlib_scapy_and_tshark(ctx):
     first, second = guests(ctx)
@@ -115,6 +129,25 @@ def packets_get_lost_on_request(ctx):
     outgoing, incoming = first.lost()
     print(f"lost: {outgoing} outgoing, {incoming} incoming")
     check(outgoing and incoming, f"{outgoing} outgoing and {incoming} incoming packets were lost")
+
+
+suite.add("every_byte_is_right_when_packets_get_lost", functools.partial(
+    every_byte_is_right, transport="rc", rounds=10, words="loss 1%"), timeout=120)
+
+# -- vrdmad in a namespace, which the next suite needs -------------------------------------------------------
+
+service = Suite("vm_service", needs=peers.needs, surroundings=functools.partial(peers.surroundings, guests=0),
+                service=Service(inside=lambda around: around.host.enter()))
+
+
+@service.case(timeout=60)
+def programs_in_the_namespace_use_its_vnics(ctx):
+    server, client = (peers.HostSide(ctx.surroundings.host, ctx.on(vnic), "vrdma0") for vnic in "ab")
+    peers.pair_succeeds(server, client, "ib_write_bw", ["-F", "-n", 50])
+    peers.pair_succeeds(server, client, "ibv_rc_pingpong", ["-c", "-n", 50])
+    for transport in ("rc", "uc", "ud"):
+        ended = peers.pair_succeeds(server, client, peers.wire_verify(), ["-t", transport, "-n", 200, "-q", 3])
+        contains(ended.client.output, "every byte right")
 
 
 # -- the verifier itself, on known packets ------------------------------------------------------------------
