@@ -144,7 +144,8 @@ bool RcRequester::complete(Index i) const {
 }
 
 Sequence RcRequester::window_base() const {
-    return response_ != tail_ ? std::min(window_.base(), response_next_) : window_.base();
+    const Sequence base = std::min(window_.base(), acked_);
+    return response_ != tail_ ? std::min(base, response_next_) : base;
 }
 
 uint32_t RcRequester::window_limit() const {
@@ -206,7 +207,7 @@ std::optional<PacketPlan> RcRequester::transmit_new(Instant now) {
     if (span > window_limit()) {
         return std::nullopt;
     }
-    if (!window_.outstanding()) {
+    if (!unfinished()) {
         timer_start_ = progress_at_ = now;
     }
     window_.send(part.end, now);
@@ -306,6 +307,10 @@ std::optional<Completion> RcRequester::poll_completion() {
     return Completion{id, CompletionStatus::Success};
 }
 
+bool RcRequester::unfinished() const {
+    return window_.outstanding() || acked_ != window_.sent();
+}
+
 bool RcRequester::drained() const {
     return done_ == tail_;
 }
@@ -324,7 +329,7 @@ Duration RcRequester::ack_timeout() const {
 }
 
 Instant RcRequester::timer_deadline() const {
-    if (!window_.outstanding()) {
+    if (!unfinished()) {
         return Instant::never();
     }
     if (config_.peer == PeerKind::Standard) {
@@ -339,7 +344,7 @@ Instant RcRequester::timer_deadline() const {
 }
 
 Instant RcRequester::probe_deadline() const {
-    if (config_.peer != PeerKind::Vrdma || probed_ || !rtt_.known() || window_.in_flight() == 0 ||
+    if (config_.peer != PeerKind::Vrdma || probed_ || !rtt_.known() || !unfinished() ||
         window_.any_lost()) {
         return Instant::never();
     }
@@ -426,6 +431,9 @@ void RcRequester::on_probe() {
     });
     if (newest != window_.sent()) {
         window_.lose(newest, newest + 1);
+    } else if (acked_ != window_.sent() && !window_.flying(newest - 1)) {
+        // All is over there, but the last acknowledgement was lost.
+        window_.lose_again(newest - 1, newest);
     }
 }
 

@@ -171,6 +171,8 @@ class RcRequester {
     [[nodiscard]] std::optional<PacketPlan> transmit_new(Instant now);
     [[nodiscard]] PacketPlan plan(const Outstanding& m, Sequence from, Sequence to) const;
     [[nodiscard]] Sequence window_base() const;
+    // Something was sent and is not finished, if only for want of an acknowledgement.
+    [[nodiscard]] bool unfinished() const;
     [[nodiscard]] uint32_t window_limit() const;
 
     [[nodiscard]] Answer on_acknowledge(const wire::Packet& packet, Instant now);
