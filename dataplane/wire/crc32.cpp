@@ -322,12 +322,21 @@ Function copy_function(CrcMethod method) {
     return nullptr;
 }
 
-const Function kUpdate = update_function(crc32_method());
-const Function kCopy = copy_function(crc32_method());
+struct Dispatch {
+    Function update;
+    Function copy;
+};
+// The table until the initialiser below has run: initialisers of other files may come first.
+constinit Dispatch dispatch{.update = by_table<false>, .copy = by_table<true>};
+[[maybe_unused]] const bool kDispatched = [] {
+    dispatch = {.update = update_function(crc32_method()), .copy = copy_function(crc32_method())};
+    return true;
+}();
 
 }  // namespace
 
 bool crc32_supported(CrcMethod method) {
+    __builtin_cpu_init();
     const bool carryless = __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
     switch (method) {
         case CrcMethod::Table:
@@ -362,11 +371,11 @@ uint32_t crc32_copy_by(CrcMethod method, uint32_t state, std::byte* to, const st
 }
 
 uint32_t crc32_update(uint32_t state, std::span<const std::byte> bytes) {
-    return kUpdate(state, nullptr, bytes.data(), bytes.size());
+    return dispatch.update(state, nullptr, bytes.data(), bytes.size());
 }
 
 uint32_t crc32_copy(uint32_t state, std::byte* to, const std::byte* from, size_t length) {
-    return kCopy(state, to, from, length);
+    return dispatch.copy(state, to, from, length);
 }
 
 }  // namespace vrdma::wire

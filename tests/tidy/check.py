@@ -21,6 +21,7 @@ LAYERS = {
     "verbs/libibverbs_abi": [],
     "verbs": ["driver", "verbs/libibverbs_abi"],
     "dataplane/base": [],
+    "dataplane/wire": ["dataplane/base"],
     "dataplane/port": ["driver/abi", "dataplane/base"],
     "dataplane/memory": ["driver/abi", "dataplane/base", "dataplane/port"],
     "dataplane/device": ["driver/abi", "dataplane/base", "dataplane/port", "dataplane/memory"],
@@ -34,7 +35,7 @@ LAYERS = {
 }
 
 # Headers of the operating system, DPDK and sockets stay out of the core.
-CORE = ["dataplane/base", "dataplane/memory", "dataplane/device", "dataplane/tenant", "dataplane/port"]
+CORE = ["dataplane/base", "dataplane/wire", "dataplane/memory", "dataplane/device", "dataplane/tenant", "dataplane/port"]
 FOREIGN = re.compile(r"#include <(sys/|unistd|fcntl|rte_|boost/|thread|mutex|chrono|random|fmt/|spdlog/)")
 
 
