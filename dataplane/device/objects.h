@@ -190,6 +190,10 @@ struct alignas(64) Qp {
     uint64_t bytes_received;
     alignas(64) std::array<std::byte, kSendWqeBytes> wqe;  // private copy of the current send entry
     std::array<vrdma_sge, VRDMA_MAX_SGE> receive_sges;  // private copy of the current receive entry
+
+    [[nodiscard]] const vrdma_send_wqe& entry() const {
+        return *reinterpret_cast<const vrdma_send_wqe*>(wqe.data());
+    }
 };
 static_assert(sizeof(Qp) <= 2048, "memory of an idle queue pair (docs/performance.md)");
 

@@ -30,8 +30,7 @@ uint8_t completion_opcode(uint8_t wqe_opcode) {
 
 void QueuePairs::complete_send(uint32_t slot, vrdma_wc_status status, vrdma_reason reason) {
     Qp& qp = state_.qps[slot];
-    vrdma_send_wqe wqe;
-    std::memcpy(&wqe, qp.wqe.data(), sizeof wqe);
+    const vrdma_send_wqe& wqe = qp.entry();
     qp.phase = SendPhase::Idle;
     const uint32_t index = qp.sq_consumer;
     ++qp.sq_consumer;

@@ -61,8 +61,7 @@ Duration rnr_delay(uint8_t code) {
 }
 
 std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
-    vrdma_send_wqe wqe;
-    std::memcpy(&wqe, qp.wqe.data(), sizeof wqe);
+    const vrdma_send_wqe& wqe = qp.entry();
     const auto fault = [](vrdma_reason reason) {
         return EntryFault{VRDMA_WC_LOC_QP_OP_ERR, reason};
     };
@@ -171,11 +170,13 @@ bool Requester::start(uint32_t slot) {
         uint32_t inline_length = 0;
         std::memcpy(&inline_length, &qp.wqe[offsetof(vrdma_send_wqe, inline_length)], 4);
         const uint32_t data = std::max<uint32_t>(sge_count * sizeof(vrdma_sge), inline_length);
-        const uint32_t end = VRDMA_WQE_DATA_OFFSET_UD +
-                             std::min<uint32_t>(data, kSendWqeBytes - VRDMA_WQE_DATA_OFFSET_UD);
+        const auto offset = static_cast<uint32_t>(data_offset(qp, qp.entry().opcode));
+        const uint32_t end = offset + std::min<uint32_t>(data, kSendWqeBytes - offset);
         const uint32_t need = std::min(end, qp.sq_stride);
-        std::memcpy(qp.wqe.data() + sizeof(vrdma_send_wqe), entry + sizeof(vrdma_send_wqe),
-                    need - sizeof(vrdma_send_wqe));
+        if (need > sizeof(vrdma_send_wqe)) {
+            std::memcpy(qp.wqe.data() + sizeof(vrdma_send_wqe), entry + sizeof(vrdma_send_wqe),
+                        need - sizeof(vrdma_send_wqe));
+        }
     }
     qp.phase = SendPhase::Moving;
     qp.position = 0;
@@ -270,8 +271,7 @@ bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
 
 uint32_t Requester::step(uint32_t slot) {
     Qp& qp = state_.qps[slot];
-    vrdma_send_wqe wqe;
-    std::memcpy(&wqe, qp.wqe.data(), sizeof wqe);
+    const vrdma_send_wqe& wqe = qp.entry();
     uint32_t vnic = 0;
     uint32_t qpn = 0;
     if (qp.type == VRDMA_QPT_UD) {
@@ -399,12 +399,12 @@ void Requester::settle(uint32_t slot, uint32_t length, bool last, const Reply& r
                 wait(slot, SendPhase::RetryWait, kSilentPeerPoll);
                 return;
             }
-            qp.silence = static_cast<uint8_t>(reply.reason);
+            qp.silence = static_cast<uint8_t>(reply.reason());
             wait(slot, SendPhase::RetryWait,
                  Duration::nanoseconds(kAckTimeoutUnitNs << qp.attributes.timeout));
             return;
         case Answer::Nak:
-            queue_pairs_.fail_send(slot, reply.status, reply.reason);
+            queue_pairs_.fail_send(slot, reply.status(), reply.reason());
             return;
     }
 }

@@ -51,12 +51,30 @@ enum class Answer : uint8_t {
     Silent,  // nobody answered
 };
 
-struct Reply {
+// Four bytes: it is returned in a register for every slice.
+class Reply {
+  public:
+    constexpr Reply() = default;
+    constexpr Reply(Answer kind, uint8_t timer, vrdma_wc_status status, vrdma_reason reason)
+        : answer(kind),
+          rnr_timer(timer),
+          status_(static_cast<uint8_t>(status)),
+          reason_(static_cast<uint8_t>(reason)) {}
+    [[nodiscard]] constexpr vrdma_wc_status status() const {
+        return static_cast<vrdma_wc_status>(status_);
+    }
+    [[nodiscard]] constexpr vrdma_reason reason() const {
+        return static_cast<vrdma_reason>(reason_);
+    }
+
     Answer answer = Answer::Ack;
     uint8_t rnr_timer = 0;
-    vrdma_wc_status status = VRDMA_WC_SUCCESS;
-    vrdma_reason reason = VRDMA_REASON_NONE;
+
+  private:
+    uint8_t status_ = VRDMA_WC_SUCCESS;
+    uint8_t reason_ = VRDMA_REASON_NONE;
 };
+static_assert(sizeof(Reply) == 4 && VRDMA_REASON_COUNT <= 256);
 
 enum class MessageKind : uint8_t { Request, Response, PeerDead };
 

@@ -84,15 +84,6 @@ DeviceState::Home DeviceState::compute_home(uint32_t qpn) const {
     return Home{global % config.shard_count, global / config.shard_count};
 }
 
-std::optional<uint32_t> DeviceState::find_qp(uint32_t qpn) {
-    const Home home = home_of(qpn);
-    if (home.shard != config.shard || home.slot >= qps.capacity() || qps[home.slot].qpn != qpn ||
-        qpn == 0) {
-        return std::nullopt;
-    }
-    return home.slot;
-}
-
 std::optional<uint32_t> DeviceState::find_peer_of(uint32_t qpn, uint32_t vnic,
                                                   uint32_t remote_qpn) {
     const std::optional<uint32_t> slot = find_qp(qpn);

@@ -125,7 +125,14 @@ struct DeviceState {
     std::vector<KnownHome> known_homes;
 
     // The live queue pair of this shard with this number.
-    [[nodiscard]] std::optional<uint32_t> find_qp(uint32_t qpn);
+    [[nodiscard]] std::optional<uint32_t> find_qp(uint32_t qpn) {
+        const Home home = home_of(qpn);
+        if (home.shard != config.shard || home.slot >= qps.capacity() ||
+            qps[home.slot].qpn != qpn || qpn == 0) [[unlikely]] {
+            return std::nullopt;
+        }
+        return home.slot;
+    }
     // The live queue pair of this shard that is connected to (vnic, remote_qpn); reliable ones
     // only.
     [[nodiscard]] std::optional<uint32_t> find_peer_of(uint32_t qpn, uint32_t vnic,

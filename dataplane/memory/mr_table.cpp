@@ -76,56 +76,14 @@ void MrTable::remove(uint32_t index) {
     mrs_.release(index);
 }
 
-const Mr* MrTable::find(uint32_t key) {
-    uint32_t& hint = hints_[key % kHints];
-    const Mr& hinted = mrs_[hint];
-    if (hinted.key == key && key != 0) {
-        return &hinted;
-    }
+const Mr* MrTable::decrypt(uint32_t key) {
     const uint32_t index = permutation_.decrypt(key) & (mrs_.capacity() - 1);
     const Mr& mr = mrs_[index];
     if (mr.key != key || key == 0) {
         return nullptr;
     }
-    hint = index;
+    hints_[key % kHints] = index;
     return &mr;
-}
-
-tl::expected<const Mr*, vrdma_reason> MrTable::check(const Access& access, bool remote) {
-    const Mr* mr = find(access.key);
-    if (mr == nullptr) [[unlikely]] {
-        return tl::unexpected(remote ? VRDMA_REASON_RKEY_UNKNOWN : VRDMA_REASON_LKEY_UNKNOWN);
-    }
-    if (mr->pd != access.pd) [[unlikely]] {
-        return tl::unexpected(remote ? VRDMA_REASON_RKEY_PD : VRDMA_REASON_LKEY_PD);
-    }
-    const uint64_t offset = access.address - mr->iova;
-    if (access.length > mr->length || offset > mr->length - access.length) [[unlikely]] {
-        return tl::unexpected(remote ? VRDMA_REASON_RKEY_RANGE : VRDMA_REASON_LKEY_RANGE);
-    }
-    if ((mr->access & access.rights) != access.rights) [[unlikely]] {
-        return tl::unexpected(remote ? VRDMA_REASON_RKEY_ACCESS : VRDMA_REASON_LKEY_ACCESS);
-    }
-    return mr;
-}
-
-MemorySpan MrTable::span(const Mr& mr, uint64_t address, uint64_t length) const {
-    const uint64_t offset = address - mr.iova;
-    const MrRange* range = &mr.first;
-    while (offset - range->start >= range->length) {
-        VR_CHECK(range->next != kNoRange);
-        range = &ranges_[range->next];
-    }
-    const uint64_t inside = offset - range->start;
-    const uint64_t left = range->length - inside;
-    const RegionMapping& mapping = regions_[range->region];
-    const uint64_t at = range->offset + inside;
-    return MemorySpan{
-        .host = mapping.base == nullptr ? nullptr : mapping.base + at,
-        .process_address = mapping.process_address + at,
-        .mapping = &mapping,
-        .length = length < left ? length : left,
-    };
 }
 
 }  // namespace vrdma

@@ -70,10 +70,47 @@ class MrTable {
     void remove(uint32_t index);
 
     // Finds the MR of a key and checks domain, bounds and rights, in this order (IBA 10.6.3.2).
-    [[nodiscard]] tl::expected<const Mr*, vrdma_reason> check(const Access& access, bool remote);
+    // Inlined: a result handed over in memory costs more than the check (docs/performance.md).
+    [[nodiscard, gnu::always_inline]] tl::expected<const Mr*, vrdma_reason> check(
+        const Access& access, bool remote) {
+        const Mr* mr = find(access.key);
+        if (mr == nullptr) [[unlikely]] {
+            return tl::unexpected(remote ? VRDMA_REASON_RKEY_UNKNOWN : VRDMA_REASON_LKEY_UNKNOWN);
+        }
+        if (mr->pd != access.pd) [[unlikely]] {
+            return tl::unexpected(remote ? VRDMA_REASON_RKEY_PD : VRDMA_REASON_LKEY_PD);
+        }
+        const uint64_t offset = access.address - mr->iova;
+        if (access.length > mr->length || offset > mr->length - access.length) [[unlikely]] {
+            return tl::unexpected(remote ? VRDMA_REASON_RKEY_RANGE : VRDMA_REASON_LKEY_RANGE);
+        }
+        if ((mr->access & access.rights) != access.rights) [[unlikely]] {
+            return tl::unexpected(remote ? VRDMA_REASON_RKEY_ACCESS : VRDMA_REASON_LKEY_ACCESS);
+        }
+        return mr;
+    }
 
     // The longest contiguous span of a checked access, at most `length` bytes from `address`.
-    [[nodiscard]] MemorySpan span(const Mr& mr, uint64_t address, uint64_t length) const;
+    [[nodiscard, gnu::always_inline]] MemorySpan span(const Mr& mr, uint64_t address,
+                                                      uint64_t length) const {
+        const uint64_t offset = address - mr.iova;
+        const MrRange* range = &mr.first;
+        while (offset - range->start >= range->length)
+            [[unlikely]] {
+                VR_CHECK(range->next != kNoRange);
+                range = &ranges_[range->next];
+            }
+        const uint64_t inside = offset - range->start;
+        const uint64_t left = range->length - inside;
+        const RegionMapping& mapping = regions_[range->region];
+        const uint64_t at = range->offset + inside;
+        return MemorySpan{
+            .host = mapping.base == nullptr ? nullptr : mapping.base + at,
+            .process_address = mapping.process_address + at,
+            .mapping = &mapping,
+            .length = length < left ? length : left,
+        };
+    }
 
     // Every range of an MR, in order.
     template <class Visit>
@@ -98,7 +135,12 @@ class MrTable {
 
   private:
     static constexpr uint32_t kHints = 256;
-    [[nodiscard]] const Mr* find(uint32_t key);
+    [[nodiscard]] const Mr* find(uint32_t key) {
+        const Mr& hinted = mrs_[hints_[key % kHints]];
+        return hinted.key == key && key != 0 ? &hinted : decrypt(key);
+    }
+    // Without the hint, which it sets.
+    [[nodiscard]] const Mr* decrypt(uint32_t key);
 
     Pool<Mr> mrs_;
     Pool<MrRange> ranges_;

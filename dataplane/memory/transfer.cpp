@@ -88,6 +88,9 @@ Transferred Transfer::copy_piece(const MemorySpan& to, const MemorySpan& from, s
 
 Transferred Transfer::copy(std::span<const MemorySpan> to, std::span<const MemorySpan> from,
                            bool streaming) {
+    if (from.size() == 1 && from[0].length <= to[0].length) [[likely]] {
+        return copy_piece(to[0], from[0], from[0].length, streaming);
+    }
     size_t target = 0;
     uint64_t target_at = 0;
     for (const MemorySpan& source : from) {
