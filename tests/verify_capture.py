@@ -3,13 +3,14 @@
 
     tests/verify_capture.py [--scapy N] [--no-tshark] FILE.pcapng...
 
-Looks at every frame to UDP port 4791: lengths, the header checksum, and the invariant CRC, computed here
-from the clause (IBA volume 1 annex A17.3.3) with the CRC of Python's zlib; no code is shared with vrdmad.
-Up to N of the frames, evenly chosen, are given to scapy's implementation of RoCE as well (IPv4 only). Then
-tshark takes all files apart: it must see as many packets with the same opcodes, none malformed.
+Looks at every frame to UDP port 4791: lengths, the header checksum, and the invariant CRC, computed
+here from the clause (IBA volume 1 annex A17.3.3) with the CRC of Python's zlib; no code is shared
+with vrdmad. Up to N of the frames, evenly chosen, are given to scapy's implementation of RoCE as
+well (IPv4 only). Then tshark takes all files apart: it must see as many packets with the same
+opcodes, none malformed.
 
-Prints what was found, one line a problem, and ends with status 1 when there was one or when there was no RoCE
-packet at all. As a module: read_pcapng(), check_frame(), Summary, verify()."""
+Prints what was found, one line a problem, and ends with status 1 when there was one or when there
+was no RoCE packet at all. As a module: read_pcapng(), check_frame(), Summary, verify()."""
 
 import argparse
 import collections
@@ -27,8 +28,8 @@ MOST_PROBLEMS = 20
 
 # Tenants' data is data: tshark would guess protocols in it and find them malformed.
 NOT_GUESSED = ["--disable-heuristic", "eth_over_ib"]
-for _name in ("smc", "smb_direct", "rpcordma", "nvme-rdma", "lnet", "iser", "infiniband.eoib", "infiniband_sdp",
-              "fcoib", "drbd"):
+for _name in ("smc", "smb_direct", "rpcordma", "nvme-rdma", "lnet", "iser", "infiniband.eoib",
+              "infiniband_sdp", "fcoib", "drbd"):
     NOT_GUESSED += ["--disable-protocol", _name]
 
 _SECTION, _INTERFACE, _SIMPLE, _ENHANCED = 0x0a0d0d0a, 1, 3, 6
@@ -38,7 +39,8 @@ class CaptureError(Exception):
     pass
 
 
-# -- reading (draft-ietf-opsawg-pcapng) -----------------------------------------------------------------
+# -- reading (draft-ietf-opsawg-pcapng) ------------------------------------------------------------
+
 
 def read_pcapng(path):
     """All frames of the Ethernet interfaces in the file."""
@@ -64,11 +66,13 @@ def read_pcapng(path):
             if links[interface] == ETHERNET:
                 yield body[20:20 + captured]
         elif kind == _SIMPLE:
-            raise CaptureError(f"{path}: has simple packet blocks, which do not say what is cut off")
+            raise CaptureError(
+                f"{path}: has simple packet blocks, which do not say what is cut off")
         position += length
 
 
-# -- one frame ------------------------------------------------------------------------------------------
+# -- one frame -------------------------------------------------------------------------------------
+
 
 @dataclasses.dataclass
 class Packet:
@@ -82,9 +86,9 @@ class Packet:
 def check_frame(frame):
     """A Packet, or None for what is not RoCEv2."""
     position = 14
-    (kind,) = struct.unpack_from("!H", frame, 12)
+    (kind, ) = struct.unpack_from("!H", frame, 12)
     while kind == VLAN and len(frame) >= position + 4:
-        (kind,) = struct.unpack_from("!H", frame, position + 2)
+        (kind, ) = struct.unpack_from("!H", frame, position + 2)
         position += 4
     if kind == IPV4:
         return _check_ipv4(frame[position:])
@@ -97,8 +101,8 @@ def _check_ipv4(packet):
     if len(packet) < 20 or packet[9] != UDP:
         return None
     header = 4 * (packet[0] & 15)
-    (total,) = struct.unpack_from("!H", packet, 2)
-    (fragment,) = struct.unpack_from("!H", packet, 6)
+    (total, ) = struct.unpack_from("!H", packet, 2)
+    (fragment, ) = struct.unpack_from("!H", packet, 6)
     if fragment & 0x1fff:
         return None
     if not _is_roce(packet, header):
@@ -139,7 +143,7 @@ def _checksum(header):
 
 def _check_udp(packet, masked, header, total, version, problem):
     opcode = packet[header + UDP_BYTES]
-    (length,) = struct.unpack_from("!H", packet, header + 4)
+    (length, ) = struct.unpack_from("!H", packet, header + 4)
     if total > len(packet):
         problem = f"its IP length is {total}, but {len(packet)} bytes are there"
     elif header + length != total:
@@ -154,13 +158,14 @@ def _check_udp(packet, masked, header, total, version, problem):
     masked[header + UDP_BYTES + 4] = 0xff  # FECN, BECN, reserved
     # Eight bytes of ones stand for the local route header of InfiniBand.
     wanted = zlib.crc32(b"\xff" * 8 + masked[:total - ICRC_BYTES])
-    (found,) = struct.unpack_from("<I", packet, total - ICRC_BYTES)
+    (found, ) = struct.unpack_from("<I", packet, total - ICRC_BYTES)
     if found != wanted:
         problem = f"its invariant CRC is {found:#010x}, expected {wanted:#010x}"
     return Packet(opcode, version, problem)
 
 
-# -- many -----------------------------------------------------------------------------------------------
+# -- many ------------------------------------------------------------------------------------------
+
 
 @dataclasses.dataclass
 class Summary:
@@ -172,9 +177,12 @@ class Summary:
     problems: list = dataclasses.field(default_factory=list)
 
     def describe(self):
-        kinds = ", ".join(f"{opcode:#04x}: {count}" for opcode, count in sorted(self.opcodes.items()))
-        lines = [f"{self.frames} frames, {self.roce} of them RoCEv2 ({kinds or 'none'})",
-                 f"scapy looked at {self.scapy}, tshark at {self.tshark}"]
+        kinds = ", ".join(f"{opcode:#04x}: {count}"
+                          for opcode, count in sorted(self.opcodes.items()))
+        lines = [
+            f"{self.frames} frames, {self.roce} of them RoCEv2 ({kinds or 'none'})",
+            f"scapy looked at {self.scapy}, tshark at {self.tshark}"
+        ]
         lines += self.problems[:MOST_PROBLEMS]
         if len(self.problems) > MOST_PROBLEMS:
             lines.append(f"... and {len(self.problems) - MOST_PROBLEMS} more problems")
@@ -209,7 +217,8 @@ def _ask_scapy(path, frames, summary):
         from scapy.contrib.roce import BTH
         from scapy.layers.l2 import Ether
     except ImportError as error:
-        raise CaptureError(f"{error}; it is in Debian's python3-scapy, for /usr/bin/python3") from error
+        raise CaptureError(
+            f"{error}; it is in Debian's python3-scapy, for /usr/bin/python3") from error
     for number, frame in frames:
         header = Ether(frame)[BTH]
         wanted = header.compute_icrc(b"")
@@ -223,20 +232,22 @@ def _ask_tshark(path, summary):
     program = shutil.which("tshark")
     if program is None:
         raise CaptureError("tshark is not installed")
-    done = subprocess.run(
-        [program, *NOT_GUESSED, "-n", "-r", str(path), "-Y", "infiniband", "-T", "fields", "-e", "frame.number",
-         "-e", "infiniband.bth.opcode", "-e", "_ws.malformed", "-e", "_ws.expert.message"],
-        capture_output=True, text=True, check=False)
+    fields = ("frame.number", "infiniband.bth.opcode", "_ws.malformed", "_ws.expert.message")
+    command = [program, *NOT_GUESSED, "-n", "-r", str(path), "-Y", "infiniband", "-T", "fields"]
+    for field in fields:
+        command += ["-e", field]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CaptureError(f"tshark ended with status {done.returncode}: {done.stderr}")
     opcodes = collections.Counter()
     for line in done.stdout.splitlines():
-        number, opcode, malformed, messages = (line.split("\t") + ["", "", ""])[:4]
+        number, opcode, malformed, messages = (line.split("\t") + [""] * 3)[:4]
         summary.tshark += 1
         if opcode:
             opcodes[int(opcode.split(",")[0], 0)] += 1
         if malformed:
-            summary.problems.append(f"{path}: frame {number}: tshark finds it malformed: {messages}")
+            summary.problems.append(
+                f"{path}: frame {number}: tshark finds it malformed: {messages}")
     if opcodes != summary.opcodes:
         summary.problems.append(f"{path}: tshark sees the opcodes {dict(opcodes)}, "
                                 f"expected {dict(summary.opcodes)}")

@@ -1,9 +1,9 @@
 """A running test guest: QEMU without acceleration, one virtio network card, and a line to its agent
 (in_guest/agent), over which commands go in and their output and exit status come back.
 
-The line is a socket that child processes inherit: a suite boots the guest, its cases use it one after the
-other, each beginning with reset(). What an earlier user has left in the line is recognized by its id
-and passed over."""
+The line is a socket that child processes inherit: a suite boots the guest, its cases use it one
+after the other, each beginning with reset(). What an earlier user has left in the line is
+recognized by its id and passed over."""
 
 import base64
 import itertools
@@ -25,7 +25,6 @@ class GuestFailed(Exception):
 
 class Job:
     """A command that runs in the guest."""
-
     def __init__(self, guest, words, number):
         self.guest = guest
         self.command = words
@@ -52,7 +51,6 @@ class Job:
 
 class Guest:
     """`address`: the kernel's, with its prefix length; `number` makes its MAC address."""
-
     def __init__(self, image, network, name, number, address, console, memory_mib=512, cpus=1):
         self.name = name
         self.address = address.split("/")[0]
@@ -67,24 +65,28 @@ class Guest:
         network.add_tap(name)
         ours, theirs = socket.socketpair()
         self._line = ours
-        append = (f"console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off nokaslr "
-                  f"cryptomgr.notests random.trust_cpu=on net.ifnames=0 VRDMA_ADDRESS={address} "
-                  f"VRDMA_MTU={network.mtu}")
-        command = [
-            *network.switch.enter(), QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-M", "pc", "-accel", "tcg", "-cpu", "max", "-smp", cpus, "-m", memory_mib,
-            "-kernel", image.vmlinux, "-initrd", image.initrd, "-append", append,
-            "-chardev", f"file,id=console,path={self._console}", "-serial", "chardev:console",
-            "-chardev", f"socket,id=agent,fd={theirs.fileno()}", "-device", "virtio-serial-pci",
-            "-device", "virtserialport,chardev=agent,name=vrdma",
-            "-netdev", f"tap,id=net,ifname={name},script=no,downscript=no",
+        append = ("console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off "
+                  "nokaslr cryptomgr.notests random.trust_cpu=on net.ifnames=0 "
+                  f"VRDMA_ADDRESS={address} VRDMA_MTU={network.mtu}")
+        devices = [
+            f"-chardev file,id=console,path={self._console} -serial chardev:console",
+            f"-chardev socket,id=agent,fd={theirs.fileno()} -device virtio-serial-pci",
+            "-device virtserialport,chardev=agent,name=vrdma",
+            f"-netdev tap,id=net,ifname={name},script=no,downscript=no",
             # Packets on the wire are what a card would send, for those who look at them there.
-            "-device", f"virtio-net-pci,netdev=net,mac={self.mac},romfile=,host_tso4=off,host_tso6=off,"
-                       "host_ufo=off,host_ecn=off,csum=off",
+            f"-device virtio-net-pci,netdev=net,mac={self.mac},romfile=,csum=off,host_tso4=off,"
+            "host_tso6=off,host_ufo=off,host_ecn=off",
+        ]
+        command = [
+            *network.switch.enter(), QEMU, "-nodefaults", "-no-user-config", "-no-reboot",
+            *f"-display none -M pc -accel tcg -cpu max -smp {cpus} -m {memory_mib}".split(),
+            "-kernel", image.vmlinux, "-initrd", image.initrd, "-append", append,
+            *" ".join(devices).split(),
         ]
         with processes.uninterrupted(), open(f"{self._console}.qemu", "wb") as log:
             self._started = time.monotonic()
-            self._process = processes.start(command, pass_fds=[theirs.fileno()], stdout=log, stderr=log)
+            self._process = processes.start(command, pass_fds=[theirs.fileno()], stdout=log,
+                                            stderr=log)
         theirs.close()
 
     def boot(self, timeout=90):
@@ -95,7 +97,7 @@ class Guest:
         self.boot_seconds = time.monotonic() - self._started
         return self
 
-    # -- commands -----------------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------
 
     def start(self, *words):
         """Starts a command: words, or one text for the shell."""
@@ -117,10 +119,11 @@ class Guest:
     def wait_until_listening(self, port, timeout=20):
         """Whether somebody listens on the TCP port before the time is up."""
         turns = int(timeout / 0.05)
-        return self.run(f"for turn in $(seq {turns}); do grep -qi ':{port:04X} 0*:0000 0A' /proc/net/tcp "
-                        "/proc/net/tcp6 && exit 0; usleep 50000; done; exit 1", timeout=4 * timeout).status == 0
+        return self.run(
+            f"for turn in $(seq {turns}); do grep -qi ':{port:04X} 0*:0000 0A' /proc/net/tcp "
+            "/proc/net/tcp6 && exit 0; usleep 50000; done; exit 1", timeout=4 * timeout).status == 0
 
-    # -- the line to the agent --------------------------------------------------------------------------------
+    # -- the line to the agent ---------------------------------------------------------------------
 
     def send(self, line):
         try:
@@ -131,7 +134,8 @@ class Guest:
     def answer(self, job, timeout):
         deadline = time.monotonic() + timeout
         while job.id not in self._answers:
-            readable, _, _ = select.select([self._line], [], [], max(deadline - time.monotonic(), 0))
+            left = max(deadline - time.monotonic(), 0)
+            readable, _, _ = select.select([self._line], [], [], left)
             if not readable:
                 return None
             piece = self._line.recv(65536)
@@ -148,7 +152,7 @@ class Guest:
             text = base64.b64decode(words[3]) if len(words) == 4 else b""
             self._answers[words[1].decode()] = int(words[2]), text.decode(errors="replace")
 
-    # -- its end --------------------------------------------------------------------------------------------
+    # -- its end -----------------------------------------------------------------------------------
 
     def running(self):
         return self._process.poll() is None

@@ -1,6 +1,7 @@
-"""The guest's initial RAM disk, which is all it has: the host's own Debian programs and libraries, a
-busybox and the kernel modules, as an uncompressed cpio archive (QEMU copies it in no time; unpacking it
-under emulation would take seconds). It is made once and again when anything in it changes."""
+"""The guest's initial RAM disk, which is all it has: the host's own Debian programs and libraries,
+a busybox and the kernel modules, as an uncompressed cpio archive (QEMU copies it in no time;
+unpacking it under emulation would take seconds). It is made once and again when anything in it
+changes."""
 
 import dataclasses
 import hashlib
@@ -15,9 +16,13 @@ from vm import kernel
 
 BUSYBOX = "/bin/busybox"
 SHELL = "/bin/dash"
-PERFTEST = [f"ib_{verb}_{kind}" for verb in ("write", "read", "send", "atomic") for kind in ("bw", "lat")]
-VERBS = ["ibv_devices", "ibv_devinfo", "ibv_rc_pingpong", "ibv_uc_pingpong", "ibv_ud_pingpong",
-         "ibv_srq_pingpong"]
+PERFTEST = [
+    f"ib_{verb}_{kind}" for verb in ("write", "read", "send", "atomic") for kind in ("bw", "lat")
+]
+VERBS = [
+    "ibv_devices", "ibv_devinfo", "ibv_rc_pingpong", "ibv_uc_pingpong", "ibv_ud_pingpong",
+    "ibv_srq_pingpong"
+]
 PROGRAMS = [*PERFTEST, *VERBS, "ip", "tc", "rdma", "ping"]
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 # Opened by name while programs run, so ldd does not know them.
@@ -36,8 +41,8 @@ class Image:
 
 
 def make_image(folder, more=()):
-    """The kernel and the RAM disk, made below `folder` when they are not there yet. `more`: paths of
-    programs that the guest has in /bin besides."""
+    """The kernel and the RAM disk, made below `folder` when they are not there yet. `more`: paths
+    of programs that the guest has in /bin besides."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     ready = kernel.get(folder)
@@ -61,8 +66,8 @@ def _contents(ready, more):
         tree[path.lstrip("/")] = (mode, data)
 
     def copy(path, into=None):
-        put(into or path, pathlib.Path(path).read_bytes(),
-            stat.S_IFREG | (os.stat(path).st_mode & 0o777))
+        mode = os.stat(path).st_mode & 0o777
+        put(into or path, pathlib.Path(path).read_bytes(), stat.S_IFREG | mode)
 
     copy(BUSYBOX, "/bin/busybox")
     applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout
@@ -74,7 +79,8 @@ def _contents(ready, more):
 
     providers = [str(path) for path in pathlib.Path(LIBRARIES, "libibverbs").glob("librxe-*.so")]
     if not providers:
-        raise ImageFailed(f"there is no librxe-*.so in {LIBRARIES}/libibverbs (package ibverbs-providers)")
+        raise ImageFailed(
+            f"there is no librxe-*.so in {LIBRARIES}/libibverbs (package ibverbs-providers)")
     for path in _libraries([SHELL, *map(_program, PROGRAMS), *providers, *map(str, more)]):
         copy(path)
     for name in PROGRAMS:
@@ -127,7 +133,8 @@ def _digest(tree):
     return digest.hexdigest()[:16]
 
 
-# -- the archive (Linux Documentation/driver-api/early-userspace/buffer-format.rst) ----------------------------
+# -- the archive (Linux Documentation/driver-api/early-userspace/buffer-format.rst) ----------------
+
 
 def _write_cpio(file, tree):
     # Sorted, folders come before what is in them.

@@ -1,9 +1,9 @@
 """A stock Debian kernel: downloaded with apt, unpacked, never installed.
 
-Of the package we keep what boots and what the guest loads: vmlinux, taken out of the bzImage because
-QEMU starts an ELF kernel by its PVH note without firmware and decompressor (5 s sooner under emulation),
-and the modules in MODULES with all they depend on. The generic flavour is needed: the cloud flavour
-has no rdma_rxe."""
+Of the package we keep what boots and what the guest loads: vmlinux, taken out of the bzImage
+because QEMU starts an ELF kernel by its PVH note without firmware and decompressor (5 s sooner
+under emulation), and the modules named below with all they depend on. The generic flavour is
+needed: the cloud flavour has no rdma_rxe."""
 
 import dataclasses
 import hashlib
@@ -16,16 +16,17 @@ import subprocess
 
 PACKAGE = "linux-image-amd64"
 
-# Loaded by the guest's init, in this order. rdma_rxe asks the kernel for "crc32" and fails with "No such
-# file or directory" where no implementation is loaded.
-BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_net", "crc32_generic", "ib_uverbs", "rdma_ucm",
-                "rdma_rxe")
+# Loaded by the guest's init, in this order. rdma_rxe asks the kernel for "crc32" and fails with "No
+# such file or directory" where no implementation is loaded.
+BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_net", "crc32_generic", "ib_uverbs",
+                "rdma_ucm", "rdma_rxe")
 # There for modprobe: loss, as tc makes it.
-OTHER_MODULES = ("sch_netem", "sch_prio", "sch_ingress", "cls_u32", "cls_matchall", "act_mirred", "ifb")
+OTHER_MODULES = ("sch_netem", "sch_prio", "sch_ingress", "cls_u32", "cls_matchall", "act_mirred",
+                 "ifb")
 
 # Not even unpacked.
-UNNEEDED = ("sound", *(f"drivers/{name}" for name in ("gpu", "media", "scsi", "usb", "staging", "iio",
-                                                      "hwmon", "input")))
+UNNEEDED = ("sound", "drivers/gpu", "drivers/media", "drivers/scsi", "drivers/usb",
+            "drivers/staging", "drivers/iio", "drivers/hwmon", "drivers/input")
 
 
 class KernelFailed(Exception):
@@ -41,8 +42,8 @@ class Kernel:
 
 
 def _run(*command, **options):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False,
-                          **options)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          check=False, **options)
     if done.returncode != 0:
         raise KernelFailed(f"{' '.join(map(str, command))}: exit status {done.returncode}\n"
                            f"{done.stdout}{done.stderr}")
@@ -73,7 +74,8 @@ def candidate():
 def get(folder):
     """The kernel, unpacked below `folder` when it is not there yet."""
     package, digest = candidate()
-    wanted = hashlib.sha256(repr((digest, BOOT_MODULES, OTHER_MODULES, UNNEEDED)).encode()).hexdigest()[:12]
+    contents = repr((digest, BOOT_MODULES, OTHER_MODULES, UNNEEDED))
+    wanted = hashlib.sha256(contents.encode()).hexdigest()[:12]
     version = package.removeprefix("linux-image-")
     place = folder / f"kernel-{version}-{wanted}"
     if not place.exists():
@@ -91,9 +93,10 @@ def _unpack(package, version, place):
     work.mkdir(parents=True)
     # apt's own user must not be asked to write into our folder.
     _run("apt-get", "download", "-o", "APT::Sandbox::User=root", package, cwd=work, timeout=300)
-    (package_file,) = work.glob("*.deb")
-    _run("sh", "-c", 'deb=$1; shift; dpkg-deb --fsys-tarfile "$deb" | tar -x "$@"', "sh", package_file,
-         *[f"--exclude=./lib/modules/*/kernel/{name}" for name in UNNEEDED], "--wildcards", "./boot/vmlinuz-*", "./lib/modules/*", cwd=work)
+    (package_file, ) = work.glob("*.deb")
+    _run("sh", "-c", 'deb=$1; shift; dpkg-deb --fsys-tarfile "$deb" | tar -x "$@"', "sh",
+         package_file, *[f"--exclude=./lib/modules/*/kernel/{name}" for name in UNNEEDED],
+         "--wildcards", "./boot/vmlinuz-*", "./lib/modules/*", cwd=work)
     package_file.unlink()
     bzimage = work / "boot" / f"vmlinuz-{version}"
     (work / "vmlinux").write_bytes(extract_vmlinux(bzimage.read_bytes()))
@@ -129,8 +132,10 @@ def _keep_closure(root, version):
         path, _, others = line.partition(":")
         needs[path] = others.split()
     by_name = {pathlib.PurePath(path).name.split(".")[0].replace("-", "_"): path for path in needs}
-    built_in = {pathlib.PurePath(line).stem.replace("-", "_") for line in
-                (modules / "modules.builtin").read_text(encoding="ascii").splitlines()}
+    built_in = {
+        pathlib.PurePath(line).stem.replace("-", "_")
+        for line in (modules / "modules.builtin").read_text(encoding="ascii").splitlines()
+    }
 
     def closure(names):
         order = []

@@ -1,8 +1,9 @@
-"""A small Ethernet for tests: a switch in a network namespace of its own, hosts (namespaces with one
-port each) and guests (tap devices) around it.
+"""A small Ethernet for tests: a switch in a network namespace of its own, hosts (namespaces with
+one port each) and guests (tap devices) around it.
 
-A namespace lives as long as the process that holds it, and everything is in namespaces: when we die,
-nothing of it remains. Frames of MTU bytes fit everywhere; 4096 bytes of payload and all headers do."""
+A namespace lives as long as the process that holds it, and everything is in namespaces: when we
+die, nothing of it remains. Frames of MTU bytes fit everywhere; 4096 bytes of payload and all
+headers do."""
 
 import pathlib
 import subprocess
@@ -20,8 +21,9 @@ class NetworkFailed(Exception):
 class Namespace:
     def __init__(self):
         with processes.uninterrupted():
-            self._holder = processes.start(["unshare", "--net", "sh", "-c", "echo && exec sleep infinity"],
-                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self._holder = processes.start(
+                ["unshare", "--net", "sh", "-c", "echo && exec sleep infinity"],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         answer = self._holder.stdout.readline()
         if answer != b"\n":
             self.end()
@@ -56,7 +58,6 @@ class Namespace:
 
 class Host(Namespace):
     """The interface PORT with an address of the kernel's; packet sockets may use it besides."""
-
     def __init__(self, address):
         super().__init__()
         self.address = address.split("/")[0]
@@ -78,8 +79,8 @@ class Network:
         host = Host(address)
         self._hosts.append(host)
         name = f"host{len(self._hosts)}"
-        self.switch.run("ip", "link", "add", name, "mtu", self.mtu, "type", "veth", "peer", "name", PORT,
-                        "mtu", self.mtu, "netns", host.pid)
+        self.switch.run("ip", "link", "add", name, "mtu", self.mtu, "type", "veth", "peer", "name",
+                        PORT, "mtu", self.mtu, "netns", host.pid)
         self._plug(name)
         host.set(f"ipv6/conf/{PORT}/disable_ipv6", 1)
         host.run("ip", "address", "add", address, "dev", PORT)

@@ -1,5 +1,5 @@
-"""Surroundings of a suite: a network with one host, which is a namespace on this machine, and guests with
-soft-RoCE; and programs in pairs, one end here, the other there.
+"""Surroundings of a suite: a network with one host, which is a namespace on this machine, and
+guests with soft-RoCE; and programs in pairs, one end here, the other there.
 
     suite = Suite("name", needs=peers.needs, surroundings=peers.surroundings)
     ended = peers.run_pair(guest, host_side, "ib_write_bw", ["-s", 4096])
@@ -61,7 +61,8 @@ class Surroundings:
 
     @contextlib.contextmanager
     def recording(self, interface, path, namespace=None):
-        """Everything on the interface of the switch (or of another namespace) goes to a pcapng file."""
+        """Everything on the interface of the switch (or of another namespace) goes to a pcapng
+        file."""
         namespace = namespace or self.wire.switch
         with record(namespace, interface, path) as recorder:
             yield recorder
@@ -107,18 +108,20 @@ class RxeGuest(Guest):
     def device_options(self, program):
         return ["-d", RXE, "-g" if program.startswith("ibv_") else "-x", RXE_GID]
 
-    # -- what happens to RoCE packets on the way; TCP is spared, programs need their connection --------------
+    # -- what happens to RoCE packets on the way; TCP is spared, programs need their connection ----
 
     def disturb(self, outgoing="loss 0%", incoming="loss 0%"):
         """tc netem's words, such as "loss 1%" or "duplicate 1%", until heal()."""
         self.heal()
-        self.must("modprobe ifb numifbs=0 && ip link add wire0 type ifb && "
-                  f"ip link set wire0 mtu {self.mtu} up && tc qdisc add dev eth0 handle ffff: ingress && "
-                  f"tc filter add dev eth0 parent ffff: {_ROCE} action mirred egress redirect dev wire0")
+        self.must(
+            "modprobe ifb numifbs=0 && ip link add wire0 type ifb && "
+            f"ip link set wire0 mtu {self.mtu} up && tc qdisc add dev eth0 handle ffff: ingress && "
+            f"tc filter add dev eth0 parent ffff: {_ROCE} action mirred egress redirect dev wire0")
         for device, words in (("eth0", outgoing), ("wire0", incoming)):
-            self.must(f"tc qdisc add dev {device} root handle 1: prio bands 4 priomap {' 0' * 16} && "
-                      f"tc qdisc add dev {device} parent 1:4 handle 40: netem limit 10000 {words} && "
-                      f"tc filter add dev {device} parent 1: {_ROCE} flowid 1:4")
+            self.must(
+                f"tc qdisc add dev {device} root handle 1: prio bands 4 priomap {' 0' * 16} && "
+                f"tc qdisc add dev {device} parent 1:4 handle 40: netem limit 10000 {words} && "
+                f"tc filter add dev {device} parent 1: {_ROCE} flowid 1:4")
 
     def heal(self):
         self.must("[ ! -e /sys/class/net/wire0 ] || { tc qdisc del dev eth0 root; "
@@ -154,7 +157,6 @@ class _HostJob:
 
 class HostSide:
     """Programs in the host's namespace. `prefix`: words before each, such as vrdma-run's."""
-
     def __init__(self, host, prefix=(), device=None, gid=3):
         self.host = host
         self.address = host.address
@@ -195,9 +197,21 @@ def run_pair(server, client, program, options, timeout=60):
         client_ended = client.start(*words(client), server.address).wait(timeout)
     else:
         client_ended = Ended(words(client), None, "(not started: the server did not listen)\n")
-    ended = PairEnded(serving.wait(_SERVER_GRACE if client_ended.status is not None else 1), client_ended)
+    ended = PairEnded(serving.wait(_SERVER_GRACE if client_ended.status is not None else 1),
+                      client_ended)
     print(ended.describe(), flush=True)
     return ended
+
+
+# Something of each transport and operation, with lengths that need padding.
+SAMPLES = (
+    ("ibv_rc_pingpong", ["-n", 20, "-s", 10001]),
+    ("ibv_uc_pingpong", ["-n", 20]),
+    ("ibv_ud_pingpong", ["-n", 20, "-s", 1021]),
+    ("ib_write_bw", ["-F", "-n", 20, "-s", 16383]),
+    ("ib_read_bw", ["-F", "-n", 20]),
+    ("ib_atomic_bw", ["-F", "-n", 20]),
+)
 
 
 def wire_verify():
@@ -214,8 +228,10 @@ def pair_succeeds(*arguments, **options):
 
 @contextlib.contextmanager
 def record(namespace, interface, path):
-    command = [*namespace.enter(), "env", f"PYTHONPATH={SOURCE}/tests", "python3", "-m", "vm.record",
-               interface, path]
+    command = [
+        *namespace.enter(), "env", f"PYTHONPATH={SOURCE}/tests", "python3", "-m", "vm.record",
+        interface, path
+    ]
     recorder = processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         said = recorder.stdout.readline()
@@ -231,8 +247,9 @@ def record(namespace, interface, path):
 
 def verify(path, least, scapy=200):
     """Our capture in the eyes of others: tests/verify_capture.py. At least so many RoCE packets."""
-    done = subprocess.run(["/usr/bin/python3", SOURCE / "tests/verify_capture.py", "--scapy", str(scapy), path],
-                          capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        ["/usr/bin/python3", SOURCE / "tests/verify_capture.py", "--scapy",
+         str(scapy), path], capture_output=True, text=True, timeout=100, check=False)
     print(done.stdout + done.stderr, flush=True)
     check(done.returncode == 0, "the capture has problems")
     found = int(done.stdout.partition(" frames, ")[2].split()[0])

@@ -1,4 +1,5 @@
-"""Records all frames of an interface to a pcapng file, until SIGTERM: python3 -m vm.record INTERFACE FILE
+"""Records all frames of an interface to a pcapng file, until SIGTERM: python3 -m vm.record
+INTERFACE FILE
 
 Prints "recording" when it has begun. Ends with status 1 when the kernel had to drop frames."""
 
@@ -28,8 +29,11 @@ def begin(file):
 
 
 def add(file, frame, nanoseconds):
-    file.write(_block(6, struct.pack("<IIIII", 0, nanoseconds >> 32, nanoseconds & 0xffffffff, len(frame),
-                                     len(frame)) + frame))
+    file.write(
+        _block(
+            6,
+            struct.pack("<IIIII", 0, nanoseconds >> 32, nanoseconds & 0xffffffff, len(frame),
+                        len(frame)) + frame))
 
 
 class _Ended(Exception):

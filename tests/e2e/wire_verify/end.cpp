@@ -28,6 +28,12 @@ constexpr std::uint32_t kGrhBytes = 40;
 constexpr std::uint64_t kPatienceNs = 60'000'000'000;  // retries of a slow peer included
 constexpr std::uint64_t kReceive = 1U << 16U;          // in a work request's id
 
+std::uint64_t word_at(std::span<const std::byte> memory, std::size_t offset) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, memory.data() + offset, sizeof(value));
+    return value;
+}
+
 std::string name_of(const Operation& operation, std::uint64_t round) {
     return fmt::format("round {}, opcode {}, {} bytes at {} on queue pair {} from side {}", round,
                        static_cast<int>(operation.opcode), operation.size, operation.offset,
@@ -267,6 +273,12 @@ Result<void> End::verify() {
     for (const Operation& operation : operations_) {
         if (wrong >= operation.offset && wrong - operation.offset < operation.size) {
             where = "in " + name_of(operation, round_);
+            if (is_atomic(operation.opcode)) {
+                where +=
+                    fmt::format(": {:016x} instead of {:016x}, {:016x} and {:016x} were given",
+                                word_at(now, operation.offset), word_at(wanted, operation.offset),
+                                operation.add_or_compare, operation.swap);
+            }
         }
     }
     return fail(ErrorKind::kVerification,

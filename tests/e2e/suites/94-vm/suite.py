@@ -1,8 +1,8 @@
 """Do the tools of the interoperability suite work? vrdmad has no part in this.
 
-Two guests with a stock Debian kernel and soft-RoCE boot, exchange packets with each other and with a
-namespace of this machine, and what they sent is checked by three implementations of the invariant CRC, of
-which vRDMA's is none. Then a failure of the next suite is vRDMA's."""
+Two guests with a stock Debian kernel and soft-RoCE boot, exchange packets with each other and with
+a namespace of this machine, and what they sent is checked by three implementations of the invariant
+CRC, of which vRDMA's is none. Then a failure of the next suite is vRDMA's."""
 
 import functools
 import struct
@@ -28,7 +28,8 @@ def guests_boot(ctx):
     print(f"the image was ready after {ctx.surroundings.image_seconds:.1f} s")
     for guest in guests(ctx):
         print(f"{guest.name}: {guest.boot_seconds:.1f} s")
-        check(LEAST_BOOT < guest.boot_seconds < MOST_BOOT, f"booting took {guest.boot_seconds:.1f} s")
+        check(LEAST_BOOT < guest.boot_seconds < MOST_BOOT,
+              f"booting took {guest.boot_seconds:.1f} s")
         check("insmod" not in guest.console(), "a kernel module did not load:\n" + guest.console())
 
 
@@ -86,11 +87,15 @@ def pair(ctx, program, options):
 
 
 for kind in ("rc", "uc", "ud", "srq"):
-    suite.add(f"ibv_{kind}_pingpong", functools.partial(
-        pair, program=f"ibv_{kind}_pingpong", options=["-c", "-n", 50, "-s", 1024]), timeout=90)
+    suite.add(
+        f"ibv_{kind}_pingpong",
+        functools.partial(pair, program=f"ibv_{kind}_pingpong",
+                          options=["-c", "-n", 50, "-s", 1024]), timeout=90)
 for verb in ("write", "read", "send", "atomic"):
-    suite.add(f"ib_{verb}_bw", functools.partial(
-        pair, program=f"ib_{verb}_bw", options=["-F", "-n", 100, *(["-s", 16384] if verb != "atomic" else [])]),
+    suite.add(
+        f"ib_{verb}_bw",
+        functools.partial(pair, program=f"ib_{verb}_bw",
+                          options=["-F", "-n", 100, *(["-s", 16384] if verb != "atomic" else [])]),
         timeout=90)
 
 
@@ -98,8 +103,8 @@ def every_byte_is_right(ctx, transport, rounds=20, words=None):
     first, second = guests(ctx)
     if words:
         first.disturb(words, words)
-    ended = peers.pair_succeeds(first, second, peers.wire_verify(), ["-t", transport, "-n", rounds, "-q", 2],
-                                timeout=100)
+    ended = peers.pair_succeeds(first, second, peers.wire_verify(),
+                                ["-t", transport, "-n", rounds, "-q", 2], timeout=100)
     contains(ended.client.output, "every byte right")
 
 
@@ -113,10 +118,7 @@ def captured_packets_satisfy_zlib_scapy_and_tshark(ctx):
     first, second = guests(ctx)
     path = ctx.places.scratch / "guests.pcapng"
     with ctx.surroundings.recording(first.name, path):
-        for program, options in (("ibv_rc_pingpong", ["-n", 20, "-s", 10001]), ("ibv_uc_pingpong", ["-n", 20]),
-                                 ("ibv_ud_pingpong", ["-n", 20, "-s", 1021]),
-                                 ("ib_write_bw", ["-F", "-n", 20, "-s", 16383]),
-                                 ("ib_read_bw", ["-F", "-n", 20]), ("ib_atomic_bw", ["-F", "-n", 20])):
+        for program, options in peers.SAMPLES:
             peers.pair_succeeds(first, second, program, options)
     peers.verify(path, least=1000)
 
@@ -125,40 +127,47 @@ def captured_packets_satisfy_zlib_scapy_and_tshark(ctx):
 def packets_get_lost_on_request(ctx):
     first, second = guests(ctx)
     first.disturb(outgoing="loss 1%", incoming="loss 1%")
-    peers.pair_succeeds(second, first, "ibv_rc_pingpong", ["-c", "-n", 100, "-s", 8192], timeout=100)
+    peers.pair_succeeds(second, first, "ibv_rc_pingpong", ["-c", "-n", 100, "-s", 8192],
+                        timeout=100)
     outgoing, incoming = first.lost()
     print(f"lost: {outgoing} outgoing, {incoming} incoming")
     check(outgoing and incoming, f"{outgoing} outgoing and {incoming} incoming packets were lost")
 
 
-suite.add("every_byte_is_right_when_packets_get_lost", functools.partial(
-    every_byte_is_right, transport="rc", rounds=10, words="loss 1%"), timeout=120)
+suite.add("every_byte_is_right_when_packets_get_lost",
+          functools.partial(every_byte_is_right, transport="rc", rounds=10, words="loss 1%"),
+          timeout=120)
 
-# -- vrdmad in a namespace, which the next suite needs -------------------------------------------------------
+# -- vrdmad in a namespace, which the next suite needs ---------------------------------------------
 
-service = Suite("vm_service", needs=peers.needs, surroundings=functools.partial(peers.surroundings, guests=0),
+service = Suite("vm_service", needs=peers.needs,
+                surroundings=functools.partial(peers.surroundings, guests=0),
                 service=Service(inside=lambda around: around.host.enter()))
 
 
 @service.case(timeout=60)
 def programs_in_the_namespace_use_its_vnics(ctx):
-    server, client = (peers.HostSide(ctx.surroundings.host, ctx.on(vnic), "vrdma0") for vnic in "ab")
+    server, client = (peers.HostSide(ctx.surroundings.host, ctx.on(vnic), "vrdma0")
+                      for vnic in "ab")
     peers.pair_succeeds(server, client, "ib_write_bw", ["-F", "-n", 50])
     peers.pair_succeeds(server, client, "ibv_rc_pingpong", ["-c", "-n", 50])
     for transport in ("rc", "uc", "ud"):
-        ended = peers.pair_succeeds(server, client, peers.wire_verify(), ["-t", transport, "-n", 200, "-q", 3])
+        ended = peers.pair_succeeds(server, client, peers.wire_verify(),
+                                    ["-t", transport, "-n", 200, "-q", 3])
         contains(ended.client.output, "every byte right")
 
 
-# -- the verifier itself, on known packets ------------------------------------------------------------------
+# -- the verifier itself, on known packets ---------------------------------------------------------
 
 verifier = Suite("verify_capture")
 
 # A congestion notification packet that a ConnectX-4 Lx sent; scapy's tests have it too.
-CNP = bytes.fromhex("000000000002000000000001080045c2003c718c4000401191610a0011010a001201000012b700280000"
-                    "8100ffff4000011800000000" + "00" * 16 + "82fd002a")
+CNP = bytes.fromhex(
+    "000000000002000000000001080045c2003c718c4000401191610a0011010a001201000012b700280000"
+    "8100ffff4000011800000000" + "00" * 16 + "82fd002a")
 IP = 14
-# UDP checksum; FECN, BECN and reserved bits. Type of service and time to live have the header's checksum.
+# UDP checksum; FECN, BECN and reserved bits. Type of service and time to live have the header's
+# checksum.
 UNCOVERED = {IP + 26, IP + 27, IP + 32}
 
 
@@ -200,7 +209,8 @@ def other_frames_are_passed_over(_ctx):
 def file_with_a_wrong_packet_fails(ctx):
     wrong = bytearray(CNP)
     wrong[-1] ^= 0x80
-    for name, frame, status in (("right", CNP, 0), ("wrong", bytes(wrong), 1), ("none", CNP[:40], 1)):
+    files = (("right", CNP, 0), ("wrong", bytes(wrong), 1), ("none", CNP[:40], 1))
+    for name, frame, status in files:
         path = ctx.places.scratch / f"{name}.pcapng"
         with open(path, "wb") as file:
             record.begin(file)

@@ -1,12 +1,12 @@
-"""vRDMA and Linux soft-RoCE talk to each other: RC, UC and UD, all operations, in both roles, with several
-sizes and path MTUs, and while packets get lost, doubled, changed or overtaken between them.
+"""vRDMA and Linux soft-RoCE talk to each other: RC, UC and UD, all operations, in both roles, with
+several sizes and path MTUs, and while packets get lost, doubled, changed or overtaken between them.
 
-vrdmad's port is an af_packet socket on the interface of a network namespace; the guest is at the other end
-of that wire. The programs exchange their parameters over TCP between the kernels' addresses; the vNICs
-have addresses of their own in the same network.
+vrdmad's port is an af_packet socket on the interface of a network namespace; the guest is at the
+other end of that wire. The programs exchange their parameters over TCP between the kernels'
+addresses; the vNICs have addresses of their own in the same network.
 
-"serves": the program on vRDMA is the server, "asks": it is the client. In perftest the client of WRITE and SEND sends
-data and the client of READ receives it; in the pingpongs both do both."""
+"serves": the program on vRDMA is the server, "asks": it is the client. In perftest the client of
+WRITE and SEND sends data and the client of READ receives it; in the pingpongs both do both."""
 
 import functools
 import os
@@ -47,10 +47,13 @@ def needs():
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "vrdmad.toml")
         path.write_text(config(pathlib.Path(directory, "run")), encoding="utf-8")
-        for command in ([tree.vrdmad, "--config", path, "--check"], [tree.vrdmactl, "port", "list", "--help"]):
+        commands = ([tree.vrdmad, "--config", path, "--check"],
+                    [tree.vrdmactl, "port", "list", "--help"])
+        for command in commands:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise Skip("this vRDMA has no ports to other hosts: " + (done.stdout + done.stderr).strip())
+                raise Skip("this vRDMA has no ports to other hosts: " +
+                           (done.stdout + done.stderr).strip())
     peers.needs()
 
 
@@ -67,7 +70,8 @@ def sides(ctx, role, vnic="a"):
     return (ours, guest) if role == "serves" else (guest, ours)
 
 
-# -- the wire itself --------------------------------------------------------------------------------------
+# -- the wire itself -------------------------------------------------------------------------------
+
 
 @suite.case(timeout=60)
 def vnics_answer_arp_and_echo_requests(ctx):
@@ -80,7 +84,8 @@ def vnics_answer_arp_and_echo_requests(ctx):
     check(ended.status != 0, "an address that nobody has answers")
 
 
-# -- pingpongs ----------------------------------------------------------------------------------------------
+# -- pingpongs -------------------------------------------------------------------------------------
+
 
 def pingpong(ctx, role, kind, options):
     ended = peers.pair_succeeds(*sides(ctx, role), f"ibv_{kind}_pingpong", ["-c", *options])
@@ -90,8 +95,8 @@ def pingpong(ctx, role, kind, options):
 
 
 def add_pingpong(name, role, kind, *options):
-    suite.add(f"{kind}_pingpong_{name}_{role}", functools.partial(pingpong, role=role, kind=kind, options=options),
-              timeout=90)
+    suite.add(f"{kind}_pingpong_{name}_{role}",
+              functools.partial(pingpong, role=role, kind=kind, options=options), timeout=90)
 
 
 for way in ("serves", "asks"):
@@ -106,13 +111,15 @@ for way in ("serves", "asks"):
         add_pingpong(str(size), way, "ud", "-n", 50, "-s", size)
     add_pingpong("4_queue_pairs", way, "srq", "-n", 50, "-s", 3000, "-q", 4)
 
+# -- perftest --------------------------------------------------------------------------------------
 
-# -- perftest -----------------------------------------------------------------------------------------------
 
 def rows(text):
     """Sizes in perftest's table of results."""
-    return [int(line.split()[0]) for line in text.splitlines()
-            if re.fullmatch(r"\s*\d+(\s+\d+(\.\d+)?){4,}\s*", line)]
+    return [
+        int(line.split()[0]) for line in text.splitlines()
+        if re.fullmatch(r"\s*\d+(\s+\d+(\.\d+)?){4,}\s*", line)
+    ]
 
 
 def perftest(ctx, role, program, options, size, disturbance=None, vnic="a", timeout=90):
@@ -128,13 +135,16 @@ def perftest(ctx, role, program, options, size, disturbance=None, vnic="a", time
 
 
 def add_perftest(name, role, program, options, size, **more):
-    suite.add(f"{program.removeprefix('ib_')}_{name}_{role}",
-              functools.partial(perftest, role=role, program=program, options=options, size=size, **more),
-              timeout=120)
+    suite.add(
+        f"{program.removeprefix('ib_')}_{name}_{role}",
+        functools.partial(perftest, role=role, program=program, options=options, size=size, **more),
+        timeout=120)
 
+
+TRANSPORTS = {"write": ("RC", "UC"), "read": ("RC",), "send": ("RC", "UC", "UD")}
 
 for way in ("serves", "asks"):
-    for verb, transports in (("write", ("RC", "UC")), ("read", ("RC",)), ("send", ("RC", "UC", "UD"))):
+    for verb, transports in TRANSPORTS.items():
         for transport in transports:
             lower = transport.lower()
             sizes = (2000, 4096) if transport == "UD" else (5001, 262144)
@@ -143,17 +153,19 @@ for way in ("serves", "asks"):
                              ["-c", transport, "-s", size, "-n", 20 if size > 65536 else 100], size)
             add_perftest(lower, way, f"ib_{verb}_lat", ["-c", transport, "-s", 64, "-n", 50], 64)
         for mtu in (256, 1024):
-            add_perftest(f"mtu_{mtu}", way, f"ib_{verb}_bw", ["-m", mtu, "-s", 65536, "-n", 10], 65536)
+            add_perftest(f"mtu_{mtu}", way, f"ib_{verb}_bw", ["-m", mtu, "-s", 65536, "-n", 10],
+                         65536)
         add_perftest("4_queue_pairs", way, f"ib_{verb}_bw", ["-q", 4, "-s", 4096, "-n", 50], 4096)
     for operation in ("FETCH_AND_ADD", "CMP_AND_SWAP"):
         for kind in ("bw", "lat"):
-            add_perftest(operation.lower(), way, f"ib_atomic_{kind}", ["-A", operation, "-n", 50], 8)
+            add_perftest(operation.lower(), way, f"ib_atomic_{kind}", ["-A", operation, "-n", 50],
+                         8)
 add_perftest("both_ways", "asks", "ib_write_bw", ["-b", "-s", 65536, "-n", 20], 65536)
 add_perftest("both_ways", "asks", "ib_send_bw", ["-b", "-s", 65536, "-n", 20], 65536)
 add_perftest("second_vnic", "serves", "ib_write_bw", ["-s", 4096, "-n", 50], 4096, vnic="b")
 
+# -- every byte ------------------------------------------------------------------------------------
 
-# -- every byte ---------------------------------------------------------------------------------------------
 
 def every_byte_is_right(ctx, role, transport, rounds=50, mtu=4096, words=None):
     server, client = sides(ctx, role)
@@ -169,56 +181,60 @@ for way in ("serves", "asks"):
         suite.add(f"every_byte_of_{kind}_is_right_{way}",
                   functools.partial(every_byte_is_right, role=way, transport=kind), timeout=140)
     for mtu in (256, 1024):
-        suite.add(f"every_byte_of_rc_mtu_{mtu}_is_right_{way}",
-                  functools.partial(every_byte_is_right, role=way, transport="rc", rounds=20, mtu=mtu), timeout=140)
+        suite.add(
+            f"every_byte_of_rc_mtu_{mtu}_is_right_{way}",
+            functools.partial(every_byte_is_right, role=way, transport="rc", rounds=20, mtu=mtu),
+            timeout=140)
 
-
-# -- a bad wire -----------------------------------------------------------------------------------------------
+# -- a bad wire ------------------------------------------------------------------------------------
 
 # Both ways, in netem's words. What is changed fails the invariant CRC of whoever receives it.
-DISTURBANCES = {"loss": "loss 1%", "duplicates": "duplicate 2%", "reordering": "delay 1ms reorder 90% 50%",
-                "corruption": "corrupt 0.5%"}
+DISTURBANCES = {
+    "loss": "loss 1%",
+    "duplicates": "duplicate 2%",
+    "reordering": "delay 1ms reorder 90% 50%",
+    "corruption": "corrupt 0.5%"
+}
 
 
 def disturbed_pingpong(ctx, role, words):
     server, client = sides(ctx, role)
     ctx.surroundings.guest.disturb(words, words)
-    ended = peers.pair_succeeds(server, client, "ibv_rc_pingpong", ["-c", "-n", 100, "-s", 20000, "-m", 1024],
-                                timeout=100)
+    ended = peers.pair_succeeds(server, client, "ibv_rc_pingpong",
+                                ["-c", "-n", 100, "-s", 20000, "-m", 1024], timeout=100)
     for side in (ended.client, ended.server):
         check("invalid data" not in side.output, "the received data is wrong")
     if words.startswith("loss"):
         outgoing, incoming = ctx.surroundings.guest.lost()
-        check(outgoing and incoming, f"{outgoing} outgoing and {incoming} incoming packets were lost")
+        check(outgoing and incoming,
+              f"{outgoing} outgoing and {incoming} incoming packets were lost")
 
 
 for word, netem in DISTURBANCES.items():
     for way in ("serves", "asks"):
-        suite.add(f"every_byte_is_right_with_{word}_{way}",
-                  functools.partial(every_byte_is_right, role=way, transport="rc", rounds=20, words=netem),
-                  timeout=140)
+        suite.add(
+            f"every_byte_is_right_with_{word}_{way}",
+            functools.partial(every_byte_is_right, role=way, transport="rc", rounds=20,
+                              words=netem), timeout=140)
         suite.add(f"rc_pingpong_with_{word}_{way}",
                   functools.partial(disturbed_pingpong, role=way, words=netem), timeout=130)
         if word != "loss":
             continue  # every_byte_is_right has all operations
         for verb in ("write", "read", "send"):
-            add_perftest(f"with_{word}", way, f"ib_{verb}_bw", ["-s", 65536, "-n", 30, "-m", 1024], 65536,
-                         disturbance=netem)
+            add_perftest(f"with_{word}", way, f"ib_{verb}_bw", ["-s", 65536, "-n", 30, "-m", 1024],
+                         65536, disturbance=netem)
 for way in ("serves", "asks"):
     add_perftest("with_loss", way, "ib_atomic_bw", ["-n", 300], 8, disturbance="loss 1%")
 
+# -- what others think of our packets --------------------------------------------------------------
 
-# -- what others think of our packets -------------------------------------------------------------------------
 
 @suite.case(timeout=240)
 def our_packets_satisfy_zlib_scapy_and_tshark(ctx):
     path = ctx.places.logs / "e2e" / "interop" / "interop.pcapng"
     server, client = sides(ctx, "asks")
     with ctx.surroundings.recording(network.PORT, path, ctx.surroundings.host):
-        for program, options in (("ibv_rc_pingpong", ["-n", 20, "-s", 10001]), ("ibv_uc_pingpong", ["-n", 20]),
-                                 ("ibv_ud_pingpong", ["-n", 20, "-s", 1021]),
-                                 ("ib_write_bw", ["-F", "-n", 20, "-s", 16383]),
-                                 ("ib_read_bw", ["-F", "-n", 20]), ("ib_atomic_bw", ["-F", "-n", 20])):
+        for program, options in peers.SAMPLES:
             peers.pair_succeeds(server, client, program, options)
             peers.pair_succeeds(client, server, program, options)
     peers.verify(path, least=2000)
