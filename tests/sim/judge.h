@@ -1,0 +1,72 @@
+// What a run is accused of. The first violation counts: what follows it is often its consequence.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace vrdma::sim {
+
+enum class Check : uint8_t {
+    ExactlyOnce,      // something was executed or placed again, or was never asked for
+    InOrder,          // something was executed or placed before its turn
+    RightBytes,       // memory, or an atomic's result, differs from what it must be
+    RightStatus,      // a completion's status is not one that the circumstances allow
+    CompletionOrder,  // a completion is not that of the oldest work request
+    DataFirst,        // a success was reported before the data was there
+    Receive,          // a receive completion with a wrong length, immediate or solicited bit
+    Fence,            // a fenced message left before the READs and atomics ahead of it were done
+    Liveness,         // no progress, although the network is whole again
+    Frames,           // a held packet was given back twice, or never
+    Window,           // more was sent than the window or max_rd_atomic allows
+};
+
+[[nodiscard]] constexpr std::string_view check_name(Check check) {
+    switch (check) {
+        case Check::ExactlyOnce:
+            return "exactly once";
+        case Check::InOrder:
+            return "in order";
+        case Check::RightBytes:
+            return "right bytes";
+        case Check::RightStatus:
+            return "right status";
+        case Check::CompletionOrder:
+            return "completion order";
+        case Check::DataFirst:
+            return "data before completion";
+        case Check::Receive:
+            return "right receive completion";
+        case Check::Fence:
+            return "fence";
+        case Check::Liveness:
+            return "liveness";
+        case Check::Frames:
+            return "held frames";
+        case Check::Window:
+            return "window";
+    }
+    return "?";
+}
+
+struct Violation {
+    Check check = Check::ExactlyOnce;
+    std::string text;
+};
+
+class Judge {
+  public:
+    void accuse(Check check, std::string text) {
+        if (!violation_) {
+            violation_ = Violation{check, std::move(text)};
+        }
+    }
+    [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
+
+  private:
+    std::optional<Violation> violation_;
+};
+
+}  // namespace vrdma::sim
