@@ -191,7 +191,7 @@ std::optional<PacketPlan> RcRequester::transmit_again(Instant now) {
 }
 
 std::optional<PacketPlan> RcRequester::transmit_new(Instant now) {
-    if (send_ == fence_of_fault()) {
+    if (send_ - done_ >= fence_of_fault() - done_) {
         return std::nullopt;
     }
     const Outstanding& m = at(send_);
