@@ -59,7 +59,7 @@ struct Deth {
     uint32_t source_qpn = 0;  // 24 bit
 };
 
-// Selective acknowledgement between vRDMA peers (docs/wire.md). The Aeth before it and bth.psn mean
+// Selective acknowledgement between vRDMA peers. The Aeth before it and bth.psn mean
 // what they mean in an ACK or NAK.
 struct SackEth {
     static constexpr size_t kBits = 256;
@@ -73,7 +73,7 @@ struct SackEth {
     std::array<uint64_t, kBits / 64> held{};  // bit i of word w: base_psn + 1 + 64 w + i arrived
 };
 
-// Asks a host what it speaks, and answers (docs/wire.md). A standard peer drops it.
+// Asks a host what it speaks, and answers. A standard peer drops it.
 struct ProbeEth {
     static constexpr uint32_t kMagic = 0x7652444d;  // "vRDM"
     enum class Role : uint8_t { Question = 1, Answer = 2 };
