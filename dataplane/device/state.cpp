@@ -10,7 +10,6 @@ namespace vrdma {
 namespace {
 
 constexpr uint32_t kSlicesInFlight = 1024;
-constexpr size_t kKnownHomes = 4096;
 constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
 constexpr uint32_t kMulticastQpn = 0xffffff;
 

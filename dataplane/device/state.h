@@ -109,7 +109,7 @@ struct DeviceState {
         uint32_t slot;
     };
     [[nodiscard]] Home home_of(uint32_t qpn) {
-        KnownHome& known = known_homes[qpn % known_homes.size()];
+        KnownHome& known = known_homes[qpn % kKnownHomes];
         if (known.qpn != qpn) [[unlikely]] {
             known = KnownHome{qpn, compute_home(qpn)};
         }
@@ -122,6 +122,7 @@ struct DeviceState {
         uint32_t qpn;
         Home home;
     };
+    static constexpr size_t kKnownHomes = 4096;  // a power of two: looked up for every request
     std::vector<KnownHome> known_homes;
 
     // The live queue pair of this shard with this number.
