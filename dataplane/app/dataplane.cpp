@@ -59,6 +59,11 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
     eal.cpus = service.cpus;
     eal.hugepages = hugepage_use(service.hugepages);
     eal.memory_mb = service.memory_mb;
+    for (const control::PortConfig& port : configuration.ports) {
+        if (platform::driver_kind(port.devargs) == platform::DriverKind::Physical) {
+            eal.pci_devices.push_back(port.devargs);
+        }
+    }
     auto mode = platform::start_eal(eal);
     if (!mode) {
         return tl::unexpected(mode.error());
@@ -100,6 +105,12 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
 
     dataplane->fabric_ = std::make_unique<Fabric>(shards, dataplane->waker_);
     const uint64_t qpn_key = random_key();
+    dataplane->steering_ = std::make_unique<QueuePairSteering>(shards, qpn_key);
+    auto ports = Ports::make(configuration, *dataplane->steering_, dataplane->waker_);
+    if (!ports) {
+        return tl::unexpected(ports.error());
+    }
+    dataplane->ports_ = std::move(*ports);
     for (uint32_t i = 0; i < shards; ++i) {
         dataplane->arenas_.push_back(
             std::make_unique<Arena>(dataplane->arena_memory_ + i * bytes, bytes));
@@ -120,6 +131,9 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
         dataplane->workers_.push_back(
             std::make_unique<platform::Worker>(*dataplane->shards_.back(), options, done_event));
         dataplane->worker_list_.push_back(dataplane->workers_.back().get());
+        for (net::Link* link : dataplane->ports_->links_of(i)) {
+            dataplane->workers_.back()->add_link(*link, dataplane->no_receiver_);
+        }
     }
     for (uint32_t i = 0; i < shards; ++i) {
         if (!platform::launch_worker(i, run_worker, dataplane->workers_[i].get())) {
@@ -137,6 +151,7 @@ Dataplane::~Dataplane() {
         platform::wait_for_workers();
         finish_jobs();
         reclaimer_.reclaim();
+        ports_.reset();
         platform::stop_eal();
     }
     workers_.clear();

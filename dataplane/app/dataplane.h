@@ -1,4 +1,4 @@
-// The running dataplane: EAL, arenas, shards and their workers.
+// The running dataplane: EAL, arenas, shards and their workers, ports.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,8 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/app/ports.h"
+#include "dataplane/app/steering.h"
 #include "dataplane/control/configuration.h"
 #include "dataplane/platform/tenant_ports.h"
 #include "dataplane/platform/worker.h"
@@ -24,6 +26,7 @@ class Dataplane {
 
     void finish_jobs();
     [[nodiscard]] const std::vector<platform::Worker*>& workers() const { return worker_list_; }
+    [[nodiscard]] Ports& ports() { return *ports_; }
     [[nodiscard]] platform::DeferredReclaimer& reclaimer() { return reclaimer_; }
     [[nodiscard]] const std::string& eal_mode() const { return eal_mode_; }
     [[nodiscard]] const ShardLimits& shard_limits() const { return limits_; }
@@ -40,6 +43,13 @@ class Dataplane {
         const std::vector<platform::Worker*>& workers_;
     };
 
+    // No queue pair speaks to other hosts: the link counts the packets, nobody keeps one.
+    class NoReceiver final : public net::PacketReceiver {
+      public:
+        void receive(net::Link&, std::span<net::ReceivedPacket>, Instant) override {}
+        void path_mtu(net::Link&, const wire::Address&, uint32_t, Instant) override {}
+    };
+
     std::string eal_mode_;
     ShardLimits limits_;
     uint64_t arena_bytes_ = 0;
@@ -49,6 +59,9 @@ class Dataplane {
     platform::DeferredReclaimer reclaimer_;
     std::vector<platform::Worker*> worker_list_;
     WakeWorkers waker_{worker_list_};
+    NoReceiver no_receiver_;
+    std::unique_ptr<QueuePairSteering> steering_;
+    std::unique_ptr<Ports> ports_;
     std::unique_ptr<Fabric> fabric_;
     std::vector<std::unique_ptr<Arena>> arenas_;
     std::vector<std::unique_ptr<Shard>> shards_;

@@ -181,6 +181,7 @@ tl::expected<void, std::string> Service::begin() {
     }
     dataplane_ = std::move(*dataplane);
     wait_for_jobs();
+    dataplane_->ports().run(io_, dataplane_->workers());
     attach_ = std::make_unique<AttachServer>(
         io_, dataplane_->workers(), dataplane_->reclaimer(),
         [this](const AttachedVnic& v) { return place(v); },
@@ -224,6 +225,9 @@ Service::~Service() {
     }
     view_.reset();
     leaving_.clear();  // nobody has to be told any more
+    if (dataplane_) {
+        dataplane_->ports().stop();
+    }
     // Connections whose end was not waited for go with the dataplane.
     dataplane_.reset();
     attach_.reset();
@@ -299,6 +303,28 @@ void Service::publish(const Record& record, bool present) {
             return true;
         },
         [](std::vector<Nothing>&) {});
+}
+
+// The addresses of a network's vNICs are those for which its port answers and receives.
+void Service::publish_addresses(uint32_t network) {
+    std::vector<net::LocalAddress> addresses;
+    const auto add = [&](const Record& record) {
+        for (const vrdma_gid_entry& gid : record.attached->device.gids) {
+            wire::Address address;
+            std::copy(std::begin(gid.gid), std::end(gid.gid), address.bytes.begin());
+            const net::LocalAddress entry{address, record.attached->index};
+            if (record.network_id == network && !address.unspecified() &&
+                std::find(addresses.begin(), addresses.end(), entry) == addresses.end()) {
+                addresses.push_back(entry);
+            }
+        }
+    };
+    for (const auto& record : records_) {
+        if (record) {
+            add(*record);
+        }
+    }
+    dataplane_->ports().set_addresses(network, std::move(addresses));
 }
 
 tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& config) {
@@ -380,6 +406,7 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
                  control::to_string(config.address), record.socket_path,
                  record.system_device.empty() ? "" : " device=" + record.system_device);
     *slot = std::move(record);
+    publish_addresses(network->id);
     return {};
 }
 
@@ -397,6 +424,7 @@ void Service::remove_vnic(uint32_t index) {
     }
     leaving_.emplace(index, std::move(record));
     records_[index].reset();
+    publish_addresses(leaving_.at(index).network_id);
     attach_->close(index);
     std::error_code ignored;
     std::filesystem::remove_all(directory, ignored);
@@ -641,6 +669,11 @@ control::QpInfo Service::describe(const QpSnapshot& snapshot, uint32_t worker) c
     counter("rnr_naks", qp.rnr_naks, "times the peer was not ready to receive");
     counter("retransmissions", qp.retransmissions, "times the peer did not answer");
     return info;
+}
+
+void Service::ports(control::Done<std::vector<control::PortInfo>> done) {
+    dataplane_->ports().describe(
+        [done](std::vector<control::PortInfo> ports) { done(std::move(ports)); });
 }
 
 void Service::qps(const control::ListFilter& filter, control::Done<control::QpList> done) {

@@ -46,6 +46,7 @@ class Service final : public control::ServiceModel {
                      control::Done<control::Nothing> done) override;
     void set_vnic_state(std::string_view name, control::LinkState state,
                         control::Done<control::VnicInfo> done) override;
+    void ports(control::Done<std::vector<control::PortInfo>> done) override;
     void qps(const control::ListFilter& filter, control::Done<control::QpList> done) override;
     void qp(uint32_t qpn, control::Done<control::QpInfo> done) override;
     void mrs(const control::ListFilter& filter, control::Done<control::MrList> done) override;
@@ -68,6 +69,7 @@ class Service final : public control::ServiceModel {
     void remove_vnic(uint32_t index);
     void vnic_is_empty(uint32_t index);
     void publish(const Record& record, bool present);
+    void publish_addresses(uint32_t network);
     void wait_for_jobs();
     [[nodiscard]] Record* find(std::string_view name);
     [[nodiscard]] const Record* by_index(uint32_t index) const;

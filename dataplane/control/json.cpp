@@ -169,6 +169,17 @@ Json last_error_of(const QpInfo& qp) {
             {"remedy", std::string(text.remedy)}};
 }
 
+constexpr std::array<std::string_view, 4> kPortStates{"absent", "waiting", "down", "up"};
+constexpr std::array<std::string_view, 5> kNeighbourStates{"unknown", "resolving", "reachable",
+                                                           "stale", "unreachable"};
+
+Json to_json(const NeighbourInfo& neighbour) {
+    return {{"address", to_string(neighbour.address)},
+            {"mac", neighbour.mac == MacAddress{} ? Json(nullptr) : Json(to_string(neighbour.mac))},
+            {"state", enumerator(static_cast<std::uint32_t>(neighbour.state), kNeighbourStates)},
+            {"users", neighbour.users}};
+}
+
 Json socket_of(const VnicInfo& vnic) {
     const SocketAccess& access = vnic.config.access;
     return {{"path", vnic.socket_path},
@@ -262,6 +273,36 @@ Json to_json(const MrInfo& mr) {
           {"adopted", mr.adopted_bytes},
           {"process", mr.process_bytes}}},
         {"reason", mr.reason.empty() ? Json(nullptr) : Json(mr.reason)},
+    };
+}
+
+Json to_json(const PortInfo& port) {
+    const PortConfig& config = port.config;
+    Json neighbours = Json::array();
+    for (const NeighbourInfo& neighbour : port.neighbours) {
+        neighbours.push_back(to_json(neighbour));
+    }
+    return {
+        {"name", config.name},
+        {"devargs", config.devargs},
+        {"network", config.network},
+        {"network_id", port.network_id},
+        {"state", enumerator(static_cast<std::uint32_t>(port.state), kPortStates)},
+        {"reason", port.reason.empty() ? Json(nullptr) : Json(port.reason)},
+        {"driver", port.driver.empty() ? Json(nullptr) : Json(port.driver)},
+        {"mac", to_string(port.mac)},
+        {"mtu", port.mtu},
+        {"prefix_length", config.prefix_length},
+        {"gateway", config.gateway ? Json(to_string(*config.gateway)) : Json(nullptr)},
+        {"peer", std::string(to_string(config.peer))},
+        {"queues", port.queues},
+        {"wakes", port.wakes},
+        {"attachments", port.attachments},
+        {"link_losses", port.link_losses},
+        {"buffers", port.buffers},
+        {"free_buffers", port.free_buffers},
+        {"neighbours", std::move(neighbours)},
+        {"counters", list_of(port.counters)},
     };
 }
 

@@ -5,8 +5,8 @@
 // are: the format's escaping and number rules are theirs to get right. Only the core library is
 // linked, without its HTTP server.
 //
-// Label values are names of vNICs and networks, numbers of workers, names of pools: a bounded
-// set. Nothing a tenant chooses (a QPN, a pid) becomes a label.
+// Label values are names of vNICs, ports and networks, numbers of workers, names of pools: a
+// bounded set. Nothing a tenant chooses (a QPN, a pid) becomes a label.
 
 #include "dataplane/control/metrics.h"
 
@@ -122,10 +122,28 @@ void add_vnic(Families& out, const VnicInfo& vnic) {
     }
 }
 
+void add_port(Families& out, const PortInfo& port) {
+    const Labels labels{{"port", port.config.name}, {"network", port.config.network}};
+    out.gauge("vrdma_port_up", "1 while the port's link is up.", labels,
+              port.state == PortState::kUp ? 1 : 0);
+    out.gauge("vrdma_port_mtu_bytes", "Longest IP packet of the port.", labels, port.mtu);
+    out.gauge("vrdma_port_free_buffers", "Packet buffers nobody holds.", labels,
+              static_cast<double>(port.free_buffers));
+    out.gauge("vrdma_port_neighbours", "Neighbours the port knows or looks for.", labels,
+              static_cast<double>(port.neighbours.size()));
+    out.counter("vrdma_port_attachments", "Times the port's device came.", labels,
+                port.attachments);
+    out.counter("vrdma_port_link_losses", "Times its link went down or the device vanished.",
+                labels, port.link_losses);
+    for (const Counter& counter : port.counters) {
+        out.sample("vrdma_port_", counter, labels);
+    }
+}
+
 }  // namespace
 
 std::string prometheus_text(const ServiceStatus& status, const std::vector<VnicInfo>& vnics,
-                            const Counters& counters) {
+                            const std::vector<PortInfo>& ports, const Counters& counters) {
     Families out;
     add_status(out, status);
     for (const WorkerInfo& worker : status.workers) {
@@ -133,6 +151,9 @@ std::string prometheus_text(const ServiceStatus& status, const std::vector<VnicI
     }
     for (const VnicInfo& vnic : vnics) {
         add_vnic(out, vnic);
+    }
+    for (const PortInfo& port : ports) {
+        add_port(out, port);
     }
     for (const Counter& counter : counters.service) {
         out.sample("vrdma_", counter, {});

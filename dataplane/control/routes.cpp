@@ -279,6 +279,44 @@ void get_mrs(const Call& call) {
     }));
 }
 
+void get_ports(const Call& call) {
+    call.model.ports(respond_with<std::vector<PortInfo>>(call, [](const auto& ports) {
+        Json list = Json::array();
+        for (const PortInfo& port : ports) {
+            list.push_back(to_json(port));
+        }
+        return ok({{"ports", std::move(list)}});
+    }));
+}
+
+/// Answers 404 and returns false if the path names no port.
+bool port_exists(const Call& call) {
+    const Configuration& configuration = call.model.configuration();
+    if (configuration.find_port(call.name) != nullptr) {
+        return true;
+    }
+    std::string known;
+    for (const PortConfig& port : configuration.ports) {
+        known += (known.empty() ? "" : ", ") + port.name;
+    }
+    call.respond(problem(404, fmt::format("there is no port \"{}\"", call.name),
+                         known.empty() ? "the configuration has no [[port]]" : "one of: " + known,
+                         "list them with vrdmactl port list (GET /v1/ports)"));
+    return false;
+}
+
+void get_port(const Call& call) {
+    if (port_exists(call)) {
+        call.model.ports(
+            respond_with<std::vector<PortInfo>>(call, [name = call.name](const auto& ports) {
+                const auto it = std::find_if(ports.begin(), ports.end(), [&](const PortInfo& port) {
+                    return port.config.name == name;
+                });
+                return it == ports.end() ? failure() : ok(to_json(*it));
+            }));
+    }
+}
+
 void get_counters(const Call& call) {
     const auto vnic = call.target.find("vnic");
     if (vnic && call.model.configuration().find_vnic(*vnic) == nullptr) {
@@ -288,11 +326,12 @@ void get_counters(const Call& call) {
     call.model.counters(vnic, respond_json<Counters>(call));
 }
 
-/// Three questions, one after the other, then one text.
+/// Four questions, one after the other, then one text.
 void get_metrics(const Call& call) {
     struct Scrape {
         ServiceStatus status;
         std::vector<VnicInfo> vnics;
+        std::vector<PortInfo> ports;
     };
     const auto scrape = std::make_shared<Scrape>();
     const auto& respond = call.respond;
@@ -303,27 +342,37 @@ void get_metrics(const Call& call) {
             }
             ApiResponse response;
             response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-            response.body = prometheus_text(scrape->status, scrape->vnics, *counters);
+            response.body =
+                prometheus_text(scrape->status, scrape->vnics, scrape->ports, *counters);
             return response;
         });
     };
     auto then_counters = [&model = call.model, scrape, respond,
-                          finish](Outcome<std::vector<VnicInfo>> vnics) {
+                          finish](Outcome<std::vector<PortInfo>> ports) {
+        if (!ports) {
+            guarded(respond, [&] { return refused(ports.error()); });
+            return;
+        }
+        scrape->ports = std::move(*ports);
+        model.counters(std::nullopt, finish);
+    };
+    auto then_ports = [&model = call.model, scrape, respond,
+                       then_counters](Outcome<std::vector<VnicInfo>> vnics) {
         if (!vnics) {
             guarded(respond, [&] { return refused(vnics.error()); });
             return;
         }
         scrape->vnics = std::move(*vnics);
-        model.counters(std::nullopt, finish);
+        model.ports(then_counters);
     };
     call.model.status(
-        [&model = call.model, scrape, respond, then_counters](Outcome<ServiceStatus> status) {
+        [&model = call.model, scrape, respond, then_ports](Outcome<ServiceStatus> status) {
             if (!status) {
                 guarded(respond, [&] { return refused(status.error()); });
                 return;
             }
             scrape->status = std::move(*status);
-            model.vnics(then_counters);
+            model.vnics(then_ports);
         });
 }
 
@@ -334,6 +383,8 @@ constexpr Route kRoutes[] = {
     {"GET", {"v1", "vnics", "*"}, {}, get_vnic},
     {"DELETE", {"v1", "vnics", "*"}, {"force"}, delete_vnic},
     {"PATCH", {"v1", "vnics", "*"}, {}, set_vnic},
+    {"GET", {"v1", "ports"}, {}, get_ports},
+    {"GET", {"v1", "ports", "*"}, {}, get_port},
     {"GET", {"v1", "qps"}, {"vnic", "limit"}, get_qps},
     {"GET", {"v1", "qps", "*"}, {}, get_qp},
     {"GET", {"v1", "mrs"}, {"vnic", "limit"}, get_mrs},
@@ -356,7 +407,8 @@ bool matches(const Route& route, const Target& target) {
 ApiResponse no_such_path(std::string_view target) {
     constexpr std::size_t kShown = 100;
     return problem(404, fmt::format("there is nothing at {}", target.substr(0, kShown)),
-                   "/v1/status, /v1/vnics[/NAME], /v1/qps[/QPN], /v1/mrs, /v1/counters or /metrics",
+                   "/v1/status, /v1/vnics[/NAME], /v1/ports[/NAME], /v1/qps[/QPN], /v1/mrs, "
+                   "/v1/counters or /metrics",
                    "correct the path; names need no percent-encoding");
 }
 

@@ -180,6 +180,46 @@ struct Counters {
     std::vector<VnicCounters> vnics;
 };
 
+enum class PortState : std::uint8_t {
+    kAbsent,   ///< its device is not there; tried again
+    kWaiting,  ///< its device is there, the other side is not; tried again
+    kDown,     ///< attached, the link is down
+    kUp,
+};
+
+enum class NeighbourState : std::uint8_t {
+    kUnknown,
+    kResolving,
+    kReachable,
+    kStale,  ///< answered long ago; asked again when it is used
+    kUnreachable,
+};
+
+struct NeighbourInfo {
+    Gid address;  ///< IPv4 as ::ffff:a.b.c.d
+    MacAddress mac;
+    NeighbourState state{};
+    std::uint64_t users{};  ///< queue pairs that send there
+};
+
+struct PortInfo {
+    PortConfig config;
+    std::uint32_t network_id{};
+    PortState state{};
+    std::string reason;  ///< why it is not up; empty if it is
+    std::string driver;  ///< empty while absent
+    MacAddress mac;
+    std::uint32_t mtu{};
+    std::uint32_t queues{};
+    bool wakes{};  ///< arriving packets wake sleeping workers
+    std::uint64_t attachments{};
+    std::uint64_t link_losses{};
+    std::uint64_t buffers{};
+    std::uint64_t free_buffers{};
+    std::vector<NeighbourInfo> neighbours;
+    std::vector<Counter> counters;
+};
+
 /// Which objects a list shall hold.
 struct ListFilter {
     std::optional<std::string> vnic;  ///< only of this vNIC
@@ -250,6 +290,9 @@ class ServiceModel {
 
     /// Down: the port reports DOWN and every connected queue pair of it fails as if unplugged.
     virtual void set_vnic_state(std::string_view name, LinkState state, Done<VnicInfo> done) = 0;
+
+    /// Ascending by name.
+    virtual void ports(Done<std::vector<PortInfo>> done) = 0;
 
     virtual void qps(const ListFilter& filter, Done<QpList> done) = 0;
     virtual void qp(std::uint32_t qpn, Done<QpInfo> done) = 0;

@@ -69,11 +69,16 @@ tl::expected<std::string, std::string> start_eal(const EalOptions& options) {
     std::vector<std::string> arguments{"vrdmad",
                                        "--lcores",
                                        lcores(options),
-                                       "--no-pci",
                                        "--no-telemetry",
                                        "--log-level=*:warning",
                                        "-m",
                                        std::to_string(options.memory_mb)};
+    if (options.pci_devices.empty()) {
+        arguments.emplace_back("--no-pci");
+    }
+    for (const std::string& device : options.pci_devices) {
+        arguments.insert(arguments.end(), {"-a", device});
+    }
     if (huge) {
         arguments.insert(arguments.end(), {"--in-memory", "--single-file-segments"});
     } else {

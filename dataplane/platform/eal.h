@@ -16,6 +16,7 @@ struct EalOptions {
     std::vector<uint32_t> cpus;  // cpus[i] is worker i's core; empty: not pinned
     HugepageUse hugepages = HugepageUse::Auto;
     uint32_t memory_mb = 64;
+    std::vector<std::string> pci_devices;  // devargs of the NICs to use; no other is touched
 };
 
 // Initialises the EAL once in a process. The calling thread becomes its main lcore. Returns one

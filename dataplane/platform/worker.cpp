@@ -1,8 +1,8 @@
 // Spin, then sleep. After a turn without work the worker spins for idle_spin, which is about what
 // waking it costs, so it never loses more than a factor of two against the best decision. Before it
-// sleeps it asks every context to kick, looks once more, and only then waits in epoll for kicks,
-// wake-ups and the next timer. There is no sleeping by time to poll: that costs both latency and
-// processor.
+// sleeps it asks every context to kick and every port to wake it, looks once more, and only then
+// waits in epoll for kicks, frames, wake-ups and the next timer. There is no sleeping by time to
+// poll: that costs both latency and processor.
 //
 // A worker may share its core with the program that waits for it (two-core machines do). It finds
 // out by yielding now and then: a yield that takes long means somebody else ran. Then spinning only
@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -29,6 +30,7 @@ namespace vrdma::platform {
 namespace {
 
 constexpr uint64_t kWakeTag = UINT64_MAX;
+constexpr uint64_t kPortTag = UINT64_MAX - 1;
 constexpr uint32_t kYieldEvery = 64;  // idle turns
 constexpr Duration kYieldWasUsed = Duration::microseconds(20);
 constexpr Duration kSharedFor = Duration::milliseconds(50);
@@ -151,6 +153,9 @@ bool Worker::collect_kicks(Duration timeout) {
     const int count = epoll_pwait2(epoll_, events.data(), kKicksAtOnce, limit, nullptr);
     for (int i = 0; i < count; ++i) {
         const uint64_t tag = events[static_cast<size_t>(i)].data.u64;
+        if (tag == kPortTag) {
+            continue;  // the next turn receives
+        }
         if (tag == kWakeTag) {
             uint64_t value = 0;
             [[maybe_unused]] const ssize_t taken = read(wake_event_, &value, sizeof value);
@@ -162,12 +167,62 @@ bool Worker::collect_kicks(Duration timeout) {
     return count > 0;
 }
 
+void Worker::add_link(net::Link& link, net::PacketReceiver& receiver) {
+    links_.push_back({&link, &receiver});
+}
+
+bool Worker::turn(Instant time) {
+    bool worked = false;
+    for (const Served& served : links_) {
+        worked |= served.link->turn(time, *served.receiver);
+    }
+    return shard_.turn(time) || worked;
+}
+
+Instant Worker::next_deadline() const {
+    Instant deadline = shard_.next_deadline();
+    for (const Served& served : links_) {
+        deadline = std::min(deadline, served.link->next_deadline());
+    }
+    return deadline;
+}
+
+// Returns when ports that can wake nobody have to be looked at. A port's file is put into epoll for
+// one event each time: it may be another file under the same number since the last time.
+Instant Worker::arm_links() {
+    Instant look = Instant::never();
+    for (const Served& served : links_) {
+        PacketPort& port = served.link->port();
+        port.arm();
+        const int file = port.wake_file();
+        if (file >= 0) {
+            epoll_event event{};
+            event.events = EPOLLIN | EPOLLONESHOT;
+            event.data.u64 = kPortTag;
+            if (epoll_ctl(epoll_, EPOLL_CTL_MOD, file, &event) != 0) {
+                epoll_ctl(epoll_, EPOLL_CTL_ADD, file, &event);
+            }
+        }
+        if (const Duration interval = port.poll_interval(); interval != Duration{INT64_MAX}) {
+            look = std::min(look, now() + interval);
+        }
+    }
+    return look;
+}
+
+void Worker::disarm_links() {
+    for (const Served& served : links_) {
+        served.link->port().disarm();
+    }
+}
+
 void Worker::sleep() {
     sleeping_.store(true, std::memory_order_seq_cst);
     shard_.arm_kicks();
-    bool work = shard_.turn(now()) || run_jobs() || stop_.load(std::memory_order_acquire);
+    const Instant look = arm_links();
+    bool work = turn(now()) || run_jobs() || stop_.load(std::memory_order_acquire);
     if (!work) {
-        const Instant deadline = shard_.next_deadline();
+        const Instant deadline = std::min(next_deadline(), look);
         const Duration wait = deadline == Instant::never()
                                   ? Duration{INT64_MAX}
                                   : Duration{std::max<int64_t>((deadline - now()).ns, 0)};
@@ -178,6 +233,7 @@ void Worker::sleep() {
     }
     sleeping_.store(false, std::memory_order_seq_cst);
     shard_.disarm_kicks();
+    disarm_links();
     idle_since_ = now();
 }
 
@@ -215,7 +271,7 @@ void Worker::run() {
     idle_since_ = now();
     while (!stop_.load(std::memory_order_relaxed)) {
         const Instant time = now();
-        bool worked = shard_.turn(time);
+        bool worked = turn(time);
         worked |= run_jobs();
         statistics_.turns.store(statistics_.turns.load(std::memory_order_relaxed) + 1,
                                 std::memory_order_relaxed);

@@ -8,6 +8,7 @@
 
 #include "dataplane/base/spsc_ring.h"
 #include "dataplane/device/shard.h"
+#include "dataplane/net/link.h"
 
 namespace vrdma::platform {
 
@@ -44,6 +45,9 @@ class Worker {
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
+    // Before run(): a port this worker serves, and who gets its RoCEv2 packets.
+    void add_link(net::Link& link, net::PacketReceiver& receiver);
+
     // The worker's thread; returns after stop().
     void run();
     void stop();
@@ -65,7 +69,16 @@ class Worker {
     static constexpr uint32_t kJobs = 16384;
     static_assert(kJobs > 2 * kMaxContextsPerShard + 1024);
 
+    struct Served {
+        net::Link* link;
+        net::PacketReceiver* receiver;
+    };
+
+    bool turn(Instant time);
     bool run_jobs();
+    [[nodiscard]] Instant arm_links();
+    void disarm_links();
+    [[nodiscard]] Instant next_deadline() const;
     bool collect_kicks(Duration timeout);
     void idle(Instant now);
     [[nodiscard]] bool was_switched_out();
@@ -80,6 +93,7 @@ class Worker {
     std::atomic<bool> sleeping_{false};
     SpscRing<Job*> submitted_{kJobs};
     SpscRing<Job*> finished_{kJobs};
+    std::vector<Served> links_;
     std::vector<Job*> running_;  // said "once more"
     Instant idle_since_;
     Instant last_collection_;

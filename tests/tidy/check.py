@@ -22,12 +22,14 @@ LAYERS = {
     "verbs": ["driver", "verbs/libibverbs_abi"],
     "dataplane/base": [],
     "dataplane/wire": ["dataplane/base"],
+    "dataplane/net": ["dataplane/base", "dataplane/port", "dataplane/wire"],
     "dataplane/port": ["driver/abi", "dataplane/base"],
     "dataplane/memory": ["driver/abi", "dataplane/base", "dataplane/port"],
     "dataplane/device": ["driver/abi", "dataplane/base", "dataplane/port", "dataplane/memory"],
     "dataplane/tenant": ["dataplane/base", "dataplane/device"],
     "dataplane/platform": [
-        "driver/abi", "dataplane/base", "dataplane/port", "dataplane/memory", "dataplane/device",
+        "driver/abi", "dataplane/base", "dataplane/port", "dataplane/memory", "dataplane/device", "dataplane/wire",
+        "dataplane/net",
     ],
     "dataplane/control": ["driver/abi"],
     "dataplane/app": ["driver/abi", "dataplane"],
@@ -35,7 +37,7 @@ LAYERS = {
 }
 
 # Headers of the operating system, DPDK and sockets stay out of the core.
-CORE = ["dataplane/base", "dataplane/wire", "dataplane/memory", "dataplane/device", "dataplane/tenant", "dataplane/port"]
+CORE = ["dataplane/base", "dataplane/wire", "dataplane/net", "dataplane/memory", "dataplane/device", "dataplane/tenant", "dataplane/port"]
 FOREIGN = re.compile(r"#include <(sys/|unistd|fcntl|rte_|boost/|thread|mutex|chrono|random|fmt/|spdlog/)")
 
 

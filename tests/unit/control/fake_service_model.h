@@ -24,6 +24,11 @@ class FakeServiceModel : public ServiceModel {
         config.address = {{10, 0, 0, 1}};
         config.mac = derived_mac(config.address);
         configuration_.vnics = {config};
+        PortConfig port;
+        port.name = "uplink";
+        port.devargs = "net_null0";
+        port.network = "blue";
+        configuration_.ports = {port};
     }
 
     [[nodiscard]] const Configuration& configuration() const override { return configuration_; }
@@ -78,6 +83,20 @@ class FakeServiceModel : public ServiceModel {
     void set_vnic_state(std::string_view name, LinkState state, Done<VnicInfo> done) override {
         state_ = state;
         answer(std::move(done), Outcome<VnicInfo>(info(*configuration_.find_vnic(name))));
+    }
+
+    void ports(Done<std::vector<PortInfo>> done) override {
+        PortInfo port;
+        port.config = configuration_.ports.front();
+        port.state = PortState::kUp;
+        port.driver = "net_null";
+        port.mtu = 1500;
+        port.neighbours = {{{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 2}},
+                            {{2, 0, 0, 0, 0, 2}},
+                            NeighbourState::kReachable,
+                            3}};
+        port.counters = {{"received_packets", 7, "Frames.", {}}};
+        answer(std::move(done), Outcome<std::vector<PortInfo>>({port}));
     }
 
     void qps(const ListFilter& filter, Done<QpList> done) override {

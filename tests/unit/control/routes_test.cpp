@@ -240,6 +240,28 @@ TEST_F(RoutesTest, mr_shows_only_half_of_its_key) {
     EXPECT_EQ(mr["reason"], "a file mapping");
 }
 
+TEST_F(RoutesTest, ports_lists_all) {
+    const json ports = get("/v1/ports")["ports"];
+    ASSERT_EQ(ports.size(), 1U);
+    EXPECT_EQ(ports[0]["name"], "uplink");
+    EXPECT_EQ(ports[0]["state"], "up");
+    EXPECT_EQ(ports[0]["reason"], nullptr);
+}
+
+TEST_F(RoutesTest, port_shows_neighbours_and_counters) {
+    const json port = get("/v1/ports/uplink");
+    EXPECT_EQ(port["driver"], "net_null");
+    EXPECT_EQ(port["peer"], "auto");
+    EXPECT_EQ(port["gateway"], nullptr);
+    EXPECT_EQ(port["neighbours"][0]["mac"], "02:00:00:00:00:02");
+    EXPECT_EQ(port["neighbours"][0]["state"], "reachable");
+    EXPECT_EQ(port["counters"][0]["value"], 7);
+}
+
+TEST_F(RoutesTest, unknown_port_is_not_found) {
+    expect_problem(ask("GET", "/v1/ports/p9"), 404);
+}
+
 TEST_F(RoutesTest, counters_show_service_and_vnics) {
     const json counters = get("/v1/counters");
     EXPECT_EQ(counters["service"][0]["name"], "attaches");
@@ -267,7 +289,7 @@ TEST_F(RoutesTest, metrics_with_answers_that_come_later_are_complete) {
     model_.defer = true;
     std::optional<ApiResponse> answer;
     routes_.handle({"GET", "/metrics", ""}, [&](ApiResponse response) { answer = response; });
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 4; ++i) {
         EXPECT_FALSE(answer);
         model_.run_deferred();
     }

@@ -1,0 +1,64 @@
+// The ports of the configuration, running: devices, and a link for each port and worker.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <tl/expected.hpp>
+
+#include "dataplane/control/configuration.h"
+#include "dataplane/control/service_model.h"
+#include "dataplane/net/link.h"
+#include "dataplane/platform/ethdev_port.h"
+#include "dataplane/platform/worker.h"
+
+namespace vrdma::app {
+
+class Ports {
+  public:
+    using Workers = std::vector<platform::Worker*>;
+
+    // Takes the memory of all ports; devices are looked for later. After the EAL has started.
+    [[nodiscard]] static tl::expected<std::unique_ptr<Ports>, std::string> make(
+        const control::Configuration& configuration, const PacketSteering& steering, Waker& waker);
+    // The workers have stopped.
+    ~Ports();
+    Ports(const Ports&) = delete;
+    Ports& operator=(const Ports&) = delete;
+
+    // The link of each port for one worker, in the order of the configuration.
+    [[nodiscard]] std::vector<net::Link*> links_of(uint32_t worker) const;
+
+    // Control thread, once the workers run: looks after the devices from now on.
+    void run(boost::asio::io_context& io, const Workers& workers);
+    void stop();
+
+    // Who is behind the port of a network.
+    void set_addresses(uint32_t network, std::vector<net::LocalAddress> addresses);
+
+    // `done` gets all ports, or the one of this name; by name.
+    void describe(std::function<void(std::vector<control::PortInfo>)> done) const;
+
+  private:
+    struct Port {
+        control::PortConfig config;
+        uint32_t network_id = 0;
+        std::unique_ptr<platform::EthdevPort> device;
+        std::vector<std::unique_ptr<net::Link>> links;  // by worker
+    };
+
+    Ports() = default;
+    void step();
+    void wait();
+
+    std::vector<std::unique_ptr<Port>> ports_;
+    std::unique_ptr<boost::asio::steady_timer> timer_;
+    const Workers* workers_ = nullptr;
+};
+
+}  // namespace vrdma::app

@@ -1,0 +1,54 @@
+// Only looks where the queue pair number would be: whether the packet is right is found out by the
+// worker that gets it.
+#include "dataplane/app/steering.h"
+
+#include "dataplane/device/limits.h"
+#include "dataplane/wire/bytes.h"
+#include "dataplane/wire/parse.h"
+
+namespace vrdma::app {
+namespace {
+
+constexpr uint16_t kAnsweringWorker = 0;
+constexpr size_t kEthernetBytes = 14;
+constexpr size_t kTagBytes = 4;
+constexpr size_t kUdpBytes = 8;
+constexpr size_t kQpnOffset = 5;  // in the BTH
+constexpr uint16_t kEtherTypeVlan = 0x8100;
+
+// wire::classify() has seen a whole header up to the UDP port; the BTH may be missing.
+uint32_t destination_qpn(std::span<const std::byte> frame) {
+    const bool tagged = wire::load16(frame.data() + kEthernetBytes - 2) == kEtherTypeVlan;
+    const size_t ip = kEthernetBytes + (tagged ? kTagBytes : 0);
+    const bool v6 = wire::load8(frame.data() + ip) >> 4 == 6;
+    const size_t at = ip + (v6 ? 40 : 20) + kUdpBytes + kQpnOffset;
+    return frame.size() < at + 3 ? 0 : wire::load24(frame.data() + at - 1);
+}
+
+}  // namespace
+
+void QueuePairSteering::steer(std::span<const PacketBuffer> frames,
+                              std::span<uint16_t> workers) const {
+    constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
+    for (size_t i = 0; i < frames.size(); ++i) {
+        const std::span<const std::byte> frame(frames[i].data, frames[i].length);
+        switch (wire::classify(frame)) {
+            case wire::FrameKind::Roce: {
+                const uint32_t place = qpns_.decrypt(destination_qpn(frame)) & kSlotMask;
+                workers[i] = static_cast<uint16_t>(place % shards_);
+                break;
+            }
+            case wire::FrameKind::Arp:
+            case wire::FrameKind::Neighbour:
+            case wire::FrameKind::PathMtu:
+                workers[i] = PacketSteering::kEveryWorker;
+                break;
+            case wire::FrameKind::Echo:
+            case wire::FrameKind::Other:
+                workers[i] = kAnsweringWorker;
+                break;
+        }
+    }
+}
+
+}  // namespace vrdma::app

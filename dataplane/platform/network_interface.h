@@ -1,0 +1,35 @@
+// What the kernel says about a network interface, and a file that wakes whoever waits for frames.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace vrdma::platform {
+
+struct InterfaceState {
+    bool present = false;
+    bool up = false;  // administratively up and with carrier
+    int index = 0;    // another one after the interface was made anew
+    uint32_t mtu = 0;
+};
+[[nodiscard]] InterfaceState interface_state(const std::string& name);
+
+// Becomes readable when a frame arrives on an interface. The frames themselves are not kept: this
+// is for devices that receive by a ring of their own and cannot wake anybody.
+class ArrivalSocket {
+  public:
+    // file() is -1 when the kernel refuses (CAP_NET_RAW).
+    explicit ArrivalSocket(int interface_index);
+    ~ArrivalSocket();
+    ArrivalSocket(const ArrivalSocket&) = delete;
+    ArrivalSocket& operator=(const ArrivalSocket&) = delete;
+
+    [[nodiscard]] int file() const { return file_; }
+    // Forgets what has arrived. Never blocks.
+    void drain() const;
+
+  private:
+    int file_ = -1;
+};
+
+}  // namespace vrdma::platform
