@@ -34,11 +34,16 @@ struct Options {
     std::uint32_t mtu = 4096;  ///< bytes
     std::uint16_t port = 18515;
     std::string transport = "rc";
+    std::string from = "both";
     std::string server;
 };
 
 ibv_qp_type type_of(const std::string& transport) {
     return transport == "rc" ? IBV_QPT_RC : transport == "uc" ? IBV_QPT_UC : IBV_QPT_UD;
+}
+
+std::uint32_t sides_of(const std::string& from) {
+    return from == "server" ? 0b01U : from == "client" ? 0b10U : 0b11U;
 }
 
 std::uint8_t mtu_code(std::uint32_t bytes) {
@@ -68,6 +73,7 @@ Result<void> agree(Options& options, Stream& partner) {
                              {"transport", options.transport},
                              {"queue_pairs", options.plan.queue_pairs},
                              {"max_size", options.plan.max_size},
+                             {"initiators", options.plan.initiators},
                              {"mtu", options.mtu}});
     }
     auto message = partner.receive(kPatienceMs);
@@ -81,8 +87,9 @@ Result<void> agree(Options& options, Stream& partner) {
     const auto rounds = field("rounds", kMaxRounds);
     const auto queue_pairs = field("queue_pairs", 64);
     const auto max_size = field("max_size", vrdma::wire_verify::kRegionBytes / 4);
+    const auto initiators = field("initiators", 0b11);
     const auto mtu = field("mtu", 4096);
-    for (const auto* number : {&seed, &rounds, &queue_pairs, &max_size, &mtu}) {
+    for (const auto* number : {&seed, &rounds, &queue_pairs, &max_size, &initiators, &mtu}) {
         if (!*number) {
             return tl::make_unexpected(number->error());
         }
@@ -91,7 +98,7 @@ Result<void> agree(Options& options, Stream& partner) {
     options.rounds = *rounds;
     options.mtu = static_cast<std::uint32_t>(*mtu);
     options.plan = {*seed, type_of(options.transport), static_cast<std::uint32_t>(*queue_pairs),
-                    static_cast<std::uint32_t>(*max_size)};
+                    static_cast<std::uint32_t>(*max_size), static_cast<std::uint32_t>(*initiators)};
     return {};
 }
 
@@ -146,6 +153,7 @@ Result<void> in_step(Stream& partner, const char* what, std::uint64_t round) {
 
 Result<void> run(Options options) {
     options.plan.type = type_of(options.transport);
+    options.plan.initiators = sides_of(options.from);
     auto partner = meet(options);
     if (!partner) {
         return tl::make_unexpected(partner.error());
@@ -195,6 +203,8 @@ int main(int argc, char** argv) {
     app.add_option("-s,--seed", options.plan.seed);
     app.add_option("-t,--transport", options.transport)->check(CLI::IsMember({"rc", "uc", "ud"}));
     app.add_option("-q,--queue-pairs", options.plan.queue_pairs)->check(CLI::Range(1, 64));
+    app.add_option("--from", options.from, "who starts operations")
+        ->check(CLI::IsMember({"both", "server", "client"}));
     app.add_option("-m,--mtu", options.mtu, "path MTU in bytes")->check(CLI::Range(256, 4096));
     app.add_option("--max-size", options.plan.max_size)
         ->check(CLI::Range(std::size_t{1}, vrdma::wire_verify::kRegionBytes / 4));

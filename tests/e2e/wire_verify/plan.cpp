@@ -92,6 +92,9 @@ std::vector<Operation> plan_round(const PlanOptions& options, std::uint64_t roun
         Operation operation;
         operation.opcode = choose_opcode(random, options.type);
         operation.initiator = random.below(2);
+        if ((options.initiators >> operation.initiator & 1U) == 0) {
+            operation.initiator = 1 - operation.initiator;
+        }
         operation.queue_pair = random.below(options.queue_pairs);
         operation.immediate = static_cast<std::uint32_t>(random.next());
         operation.size =

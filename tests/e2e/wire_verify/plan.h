@@ -20,6 +20,7 @@ struct PlanOptions {
     ibv_qp_type type = IBV_QPT_RC;
     std::uint32_t queue_pairs = 1;
     std::uint32_t max_size = 1U << 16U;  ///< bytes of a message, at most a quarter of the region
+    std::uint32_t initiators = 0b11;     ///< sides that start operations: bit 0 the server's
 };
 
 /// From `initiator`'s memory to the other side's or back, at the same offset in both.

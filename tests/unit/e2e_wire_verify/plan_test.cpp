@@ -62,6 +62,18 @@ TEST(PlanRound, transport_has_exactly_its_opcodes) {
     }
 }
 
+TEST(PlanRound, operations_come_only_from_sides_that_may_start_them) {
+    for (std::uint32_t allowed = 1; allowed < 4; ++allowed) {
+        std::uint32_t found = 0;
+        for (std::uint64_t round = 0; round < 100; ++round) {
+            for (const Operation& operation : plan_round({.initiators = allowed}, round)) {
+                found |= 1U << operation.initiator;
+            }
+        }
+        EXPECT_EQ(found, allowed);
+    }
+}
+
 TEST(Fill, memory_of_rounds_sides_and_seeds_differs) {
     Memory first(kRegionBytes);
     fill(first, {}, 0, 0);

@@ -169,10 +169,15 @@ add_perftest("second_vnic", "serves", "ib_write_bw", ["-s", 4096, "-n", 50], 409
 
 def every_byte_is_right(ctx, role, transport, rounds=50, mtu=4096, words=None):
     server, client = sides(ctx, role)
+    initiator = "both"
     if words:
         ctx.surroundings.guest.disturb(words, words)
-    ended = peers.pair_succeeds(server, client, peers.wire_verify(),
-                                ["-t", transport, "-n", rounds, "-q", 2, "-m", mtu], timeout=120)
+        # Ours only. Two guests with soft-RoCE of Linux 6.1 fail this among themselves now and then:
+        # an atomic completes without its result although the answer comes again, or a repeated
+        # request is found invalid. Soft-RoCE asks under loss in the pingpongs and in perftest.
+        initiator = "server" if role == "serves" else "client"
+    options = ["-t", transport, "-n", rounds, "-q", 2, "-m", mtu, "--from", initiator]
+    ended = peers.pair_succeeds(server, client, peers.wire_verify(), options, timeout=120)
     contains(ended.client.output, "every byte right")
 
 
