@@ -69,7 +69,7 @@ uint32_t LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
             window.lose(s, s + 1);
             ++lost;
         } else {
-            deadline_ = std::min(deadline_, now + Duration{patience.ns - age.ns});
+            deadline_ = std::min(deadline_, now + Duration{patience.ns - age.ns + Stamp::kTick.ns});
         }
     });
     return lost;

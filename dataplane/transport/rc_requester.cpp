@@ -1,5 +1,5 @@
-// Posting, sending, completing, and the timers of an RC requester; what comes back is in
-// rc_answers.cpp.
+// Posting, sending and completing of an RC requester; what comes back is in
+// rc_requester_answers.cpp, time in rc_requester_timers.cpp.
 //
 // Every packet has its number from the moment its message is posted. Numbers are sent once in order
 // (send_, SendWindow::sent()); what is found lost is sent again before anything new. Go-back-N and
@@ -9,10 +9,6 @@
 // response_next_ (the oldest response that is missing). A message is complete when the one that
 // concerns it has passed it, and completes in the order of posting. A READ is sent as requests of
 // kReadChunkPackets responses; each of them is one of the max_rd_atomic.
-//
-// Toward a standard peer there is one timer, the queue pair's `timeout`, and `retry_count` of them
-// without progress end the connection (IBA 9.7.6.1.3). Toward a vRDMA peer the timers follow the
-// measured round trip, and the same product only bounds the time without progress.
 #include "dataplane/transport/rc_requester.h"
 
 #include <algorithm>
@@ -23,15 +19,8 @@
 namespace vrdma::transport {
 namespace {
 
-constexpr int64_t kAckTimeoutUnitNs = 4096;  // IBA 9.7.6.1.3
-// A shorter timeout than a software peer can answer would only repeat; hardware has such a floor,
-// too.
-constexpr Duration kMinAckTimeout = Duration::microseconds(500);
-// timeout 0 means that the connection never ends for silence, not that a loss is never repaired.
-constexpr Duration kUnboundedRetry = Duration::milliseconds(100);
-constexpr uint8_t kMaxBackoff = 6;
-// RFC 8985 7.2: two round trips, and what a receiver may take to come around to answering.
-constexpr Duration kProbeSlack = Duration::microseconds(50);
+// Of a packet on the wire beside its payload, for pacing.
+constexpr uint32_t kHeaderBytes = 66;
 
 struct Opcodes {
     wire::Opcode first;
@@ -79,6 +68,7 @@ void RcRequester::reset(const RcRequesterConfig& config, Instant now) {
     rnr_left_ = config.rnr_retry;
     next_ = acked_ = response_next_ = first_sequence(config.initial_psn);
     window_.reset(next_);
+    dcqcn_ = Dcqcn(config.line_rate);
     timer_start_ = progress_at_ = last_sent_ = now;
 }
 
@@ -152,16 +142,73 @@ uint32_t RcRequester::window_limit() const {
     return config_.peer == PeerKind::Vrdma ? kWindowPackets : kStandardWindowPackets;
 }
 
+bool RcRequester::room() const {
+    return config_.peer == PeerKind::Standard || beyond_window_ ||
+           window_.in_flight() < swift_.window();
+}
+
 std::optional<PacketPlan> RcRequester::poll_transmit(Instant now) {
-    if (phase_ == Phase::Failed || now < rnr_until_) {
+    if (phase_ == Phase::Failed) {
         return std::nullopt;
+    }
+    if (cnp_.due()) [[unlikely]] {
+        return plan_cnp(now);
+    }
+    if (now < rnr_until_ || !room()) {
+        return std::nullopt;
+    }
+    if (pacer_.on()) [[unlikely]] {
+        if (dcqcn_.advance(now)) {
+            set_pace();
+        }
+        pacing_blocked_ = !pacer_.ready(now);
+        if (pacing_blocked_) {
+            return std::nullopt;
+        }
     }
     std::optional<PacketPlan> plan = window_.any_lost() ? transmit_again(now) : transmit_new(now);
     if (plan) {
         beyond_window_ = false;
         last_sent_ = now;
+        plan->fields.ack_request |= !room() && plan->source == PayloadSource::Message;
+        charge(*plan, now);
     }
     return plan;
+}
+
+void RcRequester::charge(const PacketPlan& plan, Instant now) {
+    if (!pacer_.on()) [[likely]] {
+        return;
+    }
+    // A READ is paid for by what it asks to be sent.
+    const bool read = plan.fields.opcode == wire::Opcode::RcReadRequest;
+    const uint32_t bytes = kHeaderBytes + (read ? plan.fields.reth.length : plan.length);
+    pacer_.sent(bytes, now);
+    dcqcn_.on_sent(bytes);
+}
+
+PacketPlan RcRequester::plan_cnp(Instant now) {
+    cnp_.sent(now);
+    PacketPlan plan;
+    plan.fields.opcode = wire::Opcode::Cnp;
+    plan.fields.becn = true;
+    plan.fields.dqpn = config_.destination_qpn;
+    return plan;
+}
+
+void RcRequester::set_pace() {
+    if (config_.peer == PeerKind::Vrdma) {
+        const Duration gap = swift_.gap(rtt_.smoothed());
+        if (gap.ns != 0) {
+            pacer_.set_gap(gap);
+            return;
+        }
+    } else if (dcqcn_.limiting()) {
+        pacer_.set_rate(dcqcn_.rate());
+        return;
+    }
+    pacer_.off();
+    pacing_blocked_ = false;
 }
 
 std::optional<PacketPlan> RcRequester::transmit_again(Instant now) {
@@ -317,124 +364,6 @@ bool RcRequester::drained() const {
 
 bool RcRequester::failed() const {
     return phase_ != Phase::Running;
-}
-
-void RcRequester::set_peer(PeerKind peer, Instant now) {
-    config_.peer = peer;
-    timer_start_ = std::max(timer_start_, now);
-}
-
-Duration RcRequester::ack_timeout() const {
-    return std::max(Duration::nanoseconds(kAckTimeoutUnitNs << config_.timeout), kMinAckTimeout);
-}
-
-Instant RcRequester::timer_deadline() const {
-    if (!unfinished()) {
-        return Instant::never();
-    }
-    if (config_.peer == PeerKind::Standard) {
-        return timer_start_ + (unbounded() ? kUnboundedRetry : ack_timeout());
-    }
-    const Duration measured{std::min(rtt_.timeout().ns << backoff_, kMaxTimeout.ns)};
-    if (unbounded()) {
-        return timer_start_ + measured;
-    }
-    return std::min(timer_start_ + std::min(measured, ack_timeout()),
-                    progress_at_ + ack_timeout() * (config_.retry_count + 1));
-}
-
-Instant RcRequester::probe_deadline() const {
-    if (config_.peer != PeerKind::Vrdma || probed_ || !rtt_.known() || !unfinished() ||
-        window_.any_lost()) {
-        return Instant::never();
-    }
-    return last_sent_ + Duration{2 * rtt_.smoothed().ns + kProbeSlack.ns};
-}
-
-Instant RcRequester::next_deadline() const {
-    if (phase_ == Phase::Failed) {
-        return Instant::never();
-    }
-    const Instant timers = std::min(timer_deadline(), recovery_deadline());
-    if (rnr_until_.ns != 0) {
-        return std::min(timers, rnr_until_);
-    }
-    return std::min(timers, probe_deadline());
-}
-
-void RcRequester::on_deadline(Instant now) {
-    if (phase_ == Phase::Failed) {
-        return;
-    }
-    if (rnr_until_.ns != 0) {
-        if (now < rnr_until_) {
-            return;
-        }
-        rnr_until_ = {};  // poll_transmit() goes on
-    }
-    if (recovery_deadline() <= now) {
-        detect_losses(now);
-    }
-    if (timer_deadline() <= now) {
-        on_timeout(now);
-    } else if (probe_deadline() <= now) {
-        on_probe();
-    }
-}
-
-void RcRequester::on_timeout(Instant now) {
-    ++statistics_.timeouts;
-    if (!unbounded()) {
-        const bool exhausted =
-            config_.peer == PeerKind::Standard
-                ? retries_left_ == 0
-                : now - progress_at_ >= ack_timeout() * (config_.retry_count + 1);
-        if (exhausted) {
-            set_fault(done_, CompletionStatus::RetryExceeded);
-            return;
-        }
-        if (retries_left_ > 0) {
-            --retries_left_;
-        }
-    }
-    if (config_.peer == PeerKind::Vrdma) {
-        backoff_ = std::min<uint8_t>(static_cast<uint8_t>(backoff_ + 1), kMaxBackoff);
-        requests_.on_timeout();
-        responses_.on_timeout();
-        renege();
-    }
-    implied_for_ = 0;
-    go_back(window_.base());
-    timer_start_ = now;
-}
-
-void RcRequester::renege() {
-    // What the peer only held it may have lost by now.
-    for (Index i = ack_; i != tail_ && at(i).first < window_.sent(); ++i) {
-        if (!has_response(at(i).operation)) {
-            window_.lose_again(std::max(acked_, at(i).first),
-                               std::min(window_.sent(), at(i).end()));
-        }
-    }
-}
-
-void RcRequester::on_probe() {
-    // The newest of what flies: its answer tells about all before it (RFC 8985 7.3).
-    probed_ = true;
-    beyond_window_ = true;
-    ++statistics_.tail_probes;
-    Sequence newest = window_.sent();
-    window_.each_flying(window_.base(), window_.sent(), [&](Sequence s) {
-        if (!window_.waiting(s)) {
-            newest = s;
-        }
-    });
-    if (newest != window_.sent()) {
-        window_.lose(newest, newest + 1);
-    } else if (acked_ != window_.sent() && !window_.flying(newest - 1)) {
-        // All is over there, but the last acknowledgement was lost.
-        window_.lose_again(newest - 1, newest);
-    }
 }
 
 }  // namespace vrdma::transport

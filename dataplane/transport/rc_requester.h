@@ -17,17 +17,21 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include "dataplane/base/time.h"
+#include "dataplane/transport/dcqcn.h"
 #include "dataplane/transport/drop_reason.h"
 #include "dataplane/transport/limits.h"
 #include "dataplane/transport/loss_recovery.h"
 #include "dataplane/transport/message.h"
+#include "dataplane/transport/pacer.h"
 #include "dataplane/transport/packet_plan.h"
 #include "dataplane/transport/psn.h"
 #include "dataplane/transport/reorder_buffer.h"
 #include "dataplane/transport/rtt.h"
 #include "dataplane/transport/send_window.h"
+#include "dataplane/transport/swift.h"
 #include "dataplane/wire/packet.h"
 
 namespace vrdma::transport {
@@ -174,6 +178,10 @@ class RcRequester {
     // Something was sent and is not finished, if only for want of an acknowledgement.
     [[nodiscard]] bool unfinished() const;
     [[nodiscard]] uint32_t window_limit() const;
+    // Congestion control lets another packet go.
+    [[nodiscard]] bool room() const;
+    void charge(const PacketPlan& plan, Instant now);
+    [[nodiscard]] PacketPlan plan_cnp(Instant now);
 
     [[nodiscard]] Answer on_acknowledge(const wire::Packet& packet, Instant now);
     [[nodiscard]] Answer on_nak(Sequence sequence, uint8_t code, Instant now);
@@ -193,6 +201,8 @@ class RcRequester {
     void implied_nak();
     void go_back(Sequence from);
     void detect_losses(Instant now);
+    void tell_swift(uint32_t in_flight_before, Instant now);
+    void set_pace();
     void set_fault(Index message, CompletionStatus status);
 
     [[nodiscard]] bool unbounded() const { return config_.timeout == 0; }
@@ -215,6 +225,7 @@ class RcRequester {
     uint8_t rnr_left_ = 0;
     uint8_t backoff_ = 0;            // of the retransmission timeout, as a power of two
     bool probed_ = false;            // since the last progress
+    bool pacing_blocked_ = false;    // poll_transmit() was asked too early
     bool beyond_window_ = false;     // the next packet is sent whatever the window says
     uint8_t reads_outstanding_ = 0;  // requests of READs and atomics that are not fully answered
 
@@ -233,6 +244,11 @@ class RcRequester {
     Sequence implied_for_ = 0;  // response_next_ at the last implied NAK: one for each
 
     uint32_t peer_received_ = 0;  // packets, by its newest SACK
+    uint32_t peer_marked_ = 0;
+    // Since swift_ was told last.
+    uint32_t news_received_ = 0;
+    uint32_t news_marked_ = 0;
+    Duration news_rtt_{};
 
     Instant rnr_until_{};
     Instant timer_start_{};
@@ -244,9 +260,15 @@ class RcRequester {
     LossRecovery requests_;   // by what the peer says it received
     LossRecovery responses_;  // by what came back
     RttEstimator rtt_;
+    Swift swift_;     // toward a vRDMA peer
+    Dcqcn dcqcn_;     // toward a standard peer
+    CnpLimiter cnp_;  // for marked READ responses
+    Pacer pacer_;
     RequesterStatistics statistics_;
     std::array<Outstanding, kWindowMessages> messages_{};
     ReorderBuffer held_;
 };
+static_assert(std::is_trivially_copyable_v<RcRequester>, "lives in the arena");
+static_assert(sizeof(RcRequester) <= 6400, "what a remote queue pair costs");
 
 }  // namespace vrdma::transport

@@ -48,6 +48,7 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
         return drop(DropReason::Failed);
     }
     received_at_ = now;
+    const uint32_t in_flight_before = window_.in_flight();
     Answer answer;
     switch (info.kind) {
         case wire::Kind::Acknowledge:
@@ -68,6 +69,10 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
             break;
         case wire::Kind::Cnp:
             ++statistics_.congestion_notifications;
+            if (config_.peer == PeerKind::Standard) {
+                dcqcn_.on_cnp(now);
+                set_pace();
+            }
             break;
         case wire::Kind::Send:
         case wire::Kind::Write:
@@ -76,8 +81,31 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
         case wire::Kind::Probe:
             return drop(DropReason::NotForRequester);
     }
+    if (config_.peer == PeerKind::Vrdma) {
+        tell_swift(in_flight_before, now);
+    }
     detect_losses(now);
     return answer;
+}
+
+void RcRequester::tell_swift(uint32_t in_flight_before, Instant now) {
+    const uint32_t in_flight = window_.in_flight();
+    if (news_rtt_.ns > 0) {
+        rtt_.sample(news_rtt_);
+    }
+    if (!rtt_.known()) {
+        return;
+    }
+    swift_.on_ack({.now = now,
+                   .rtt = news_rtt_,
+                   .minimum_rtt = rtt_.minimum(),
+                   .smoothed_rtt = rtt_.smoothed(),
+                   .delivered = in_flight_before > in_flight ? in_flight_before - in_flight : 0,
+                   .received = news_received_,
+                   .marked = news_marked_});
+    news_rtt_ = {};
+    news_received_ = news_marked_ = 0;
+    set_pace();
 }
 
 Answer RcRequester::on_acknowledge(const wire::Packet& packet, Instant now) {
@@ -168,14 +196,17 @@ void RcRequester::take_sack(const wire::SackEth& sack, Instant now) {
             !window_.retransmitted(echo)) {
             const Duration rtt{window_.sent_at(echo).age(now).ns - int64_t{sack.hold_ns}};
             if (rtt.ns > 0) {
-                rtt_.sample(rtt);
+                news_rtt_ = rtt;
             }
         }
     }
     if (static_cast<int32_t>(sack.received - peer_received_) < 0) {
         return;  // overtaken: what it lists may have been given up since
     }
+    news_received_ += sack.received - peer_received_;
+    news_marked_ += sack.ce_marked - peer_marked_;
     peer_received_ = sack.received;
+    peer_marked_ = sack.ce_marked;
     const Sequence base = expand(Psn::of(sack.base_psn), acked_);
     for (size_t w = 0; w < sack.held.size(); ++w) {
         for (uint64_t bits = sack.held[w]; bits != 0; bits &= bits - 1) {
@@ -257,8 +288,12 @@ void RcRequester::go_back(Sequence from) {
 void RcRequester::detect_losses(Instant now) {
     if (config_.peer == PeerKind::Vrdma) {
         // Before acked_ only responses can be missing, behind it only requests.
-        responses_.detect(window_, window_.base(), acked_, rtt_, now);
-        requests_.detect(window_, acked_, window_.sent(), rtt_, now);
+        const uint32_t lost = responses_.detect(window_, window_.base(), acked_, rtt_, now) +
+                              requests_.detect(window_, acked_, window_.sent(), rtt_, now);
+        if (lost > 0) {
+            swift_.on_loss({.now = now, .smoothed_rtt = rtt_.smoothed(), .packets = lost});
+            set_pace();
+        }
     }
 }
 
@@ -294,6 +329,13 @@ Answer RcRequester::on_response(const wire::Packet& packet, Instant now) {
             return drop(DropReason::ResponseOpcode);
         }
     }
+    ++news_received_;
+    if (packet.network.ecn == wire::Ecn::Experienced) {
+        ++news_marked_;
+        if (config_.peer == PeerKind::Standard) {
+            cnp_.on_marked(now);
+        }
+    }
     acknowledge(part.end, now);
     if (sequence == response_next_) {
         return on_next_response(packet, part, now);
@@ -317,7 +359,7 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
     const Outstanding& m = at(response_);
     const Sequence sequence = response_next_;
     if (sequence == part.begin && !window_.retransmitted(sequence) && !held_.holds(sequence)) {
-        rtt_.sample(window_.sent_at(sequence).age(now));
+        news_rtt_ = window_.sent_at(sequence).age(now);
     }
     answered(sequence, now);
     held_.release(sequence, sequence + 1);

@@ -54,6 +54,9 @@ Inbound RcResponder::receive(const wire::Packet& packet, Instant now) {
     ++received_;
     if (packet.network.ecn == wire::Ecn::Experienced) {
         ++ce_marked_;
+        if (config_.peer == PeerKind::Standard) {
+            cnp_.on_marked(now);
+        }
     }
     echo_psn_ = Psn::of(packet.bth.psn);
     echo_at_ = now;
@@ -359,6 +362,7 @@ std::optional<HeldPacket> RcResponder::next_held() {
 
 void RcResponder::fail() {
     phase_ = Phase::Failed;
+    cnp_ = {};
     nak_due_ = NakDue::None;
     ack_due_ = false;
     response_head_ = response_tail_;
@@ -373,10 +377,13 @@ wire::NakCode RcResponder::failure() const {
 }
 
 bool RcResponder::has_output() const {
-    return response_head_ != response_tail_ || nak_due_ != NakDue::None || ack_due_;
+    return response_head_ != response_tail_ || nak_due_ != NakDue::None || ack_due_ || cnp_.due();
 }
 
 std::optional<PacketPlan> RcResponder::poll_transmit(Instant now) {
+    if (cnp_.due()) [[unlikely]] {
+        return plan_cnp(now);
+    }
     if (config_.peer == PeerKind::Vrdma && phase_ == Phase::Running && nak_due_ == NakDue::None &&
         ack_due_) {
         return plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now);
@@ -396,6 +403,16 @@ std::optional<PacketPlan> RcResponder::poll_transmit(Instant now) {
         return plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now);
     }
     return std::nullopt;
+}
+
+PacketPlan RcResponder::plan_cnp(Instant now) {
+    cnp_.sent(now);
+    ++statistics_.congestion_notifications;
+    PacketPlan plan;
+    plan.fields.opcode = wire::Opcode::Cnp;
+    plan.fields.becn = true;
+    plan.fields.dqpn = config_.destination_qpn;
+    return plan;
 }
 
 PacketPlan RcResponder::plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now) {

@@ -15,8 +15,10 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include "dataplane/base/time.h"
+#include "dataplane/transport/dcqcn.h"
 #include "dataplane/transport/inbound.h"
 #include "dataplane/transport/limits.h"
 #include "dataplane/transport/packet_plan.h"
@@ -121,6 +123,7 @@ class RcResponder {
     [[nodiscard]] uint32_t responses(bool replays) const;
     void answer(const Response& response);
 
+    [[nodiscard]] PacketPlan plan_cnp(Instant now);
     [[nodiscard]] PacketPlan plan_response();
     [[nodiscard]] PacketPlan plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now);
 
@@ -161,6 +164,8 @@ class RcResponder {
     bool echo_valid_ = false;
     Instant echo_at_{};
 
+    CnpLimiter cnp_;  // toward a standard peer
+
     // [response_head_, response_tail_), free-running.
     uint32_t response_head_ = 0;
     uint32_t response_tail_ = 0;
@@ -170,5 +175,7 @@ class RcResponder {
     ResponderStatistics statistics_;
     ReorderBuffer held_;
 };
+static_assert(std::is_trivially_copyable_v<RcResponder>, "lives in the arena");
+static_assert(sizeof(RcResponder) <= 3328, "what a remote queue pair costs");
 
 }  // namespace vrdma::transport

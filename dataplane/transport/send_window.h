@@ -18,6 +18,9 @@ namespace vrdma::transport {
 // Time in 32 bits, to compare with times of the last two minutes.
 class Stamp {
   public:
+    // An age is short of the truth by less than this.
+    static constexpr Duration kTick{32};
+
     Stamp() = default;
     explicit Stamp(Instant at) : ticks_(static_cast<uint32_t>(at.ns >> kTickBits)) {}
     [[nodiscard]] Duration age(Instant now) const {
@@ -30,7 +33,8 @@ class Stamp {
     }
 
   private:
-    static constexpr int kTickBits = 5;  // 32 ns; wraps after 137 s
+    static constexpr int kTickBits = 5;  // wraps after 137 s
+    static_assert(kTick.ns == 1 << kTickBits);
     uint32_t ticks_ = 0;
 };
 

@@ -565,6 +565,24 @@ TEST_F(RcResponderTest, packet_of_another_service_is_dropped) {
     EXPECT_EQ(dropped(make_packet(Opcode::UcSendOnly, psn(0), 8)), DropReason::WrongService);
 }
 
+// ---- CNP toward a standard peer (facts B.4) ----
+
+TEST_F(RcResponderTest, b4_marked_packet_is_answered_by_one_cnp_in_a_while) {
+    wire::Packet marked = send(psn(0), 8, false);
+    marked.network.ecn = wire::Ecn::Experienced;
+    give(marked);
+    EXPECT_TRUE(responder.has_output());
+    const auto plans = poll();
+    ASSERT_EQ(plans.size(), 1U);
+    EXPECT_EQ(plans[0].fields.opcode, Opcode::Cnp);
+    EXPECT_TRUE(plans[0].fields.becn);
+    EXPECT_EQ(plans[0].fields.dqpn, 55U);
+    EXPECT_EQ(plans[0].fields.psn, 0U);
+    marked.bth.psn = psn(1);
+    give(marked);
+    EXPECT_TRUE(poll().empty());
+}
+
 // ---- SACK toward a vRDMA peer ----
 
 TEST_F(RcResponderTest, sack_names_base_and_what_is_held) {

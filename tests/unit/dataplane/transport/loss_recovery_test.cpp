@@ -1,0 +1,128 @@
+// RFC 8985: lost is what had a round trip and the reordering window, while something sent later
+// arrived.
+#include "dataplane/transport/loss_recovery.h"
+
+#include <gtest/gtest.h>
+
+namespace vrdma::transport {
+namespace {
+
+class LossRecoveryTest : public testing::Test {
+  protected:
+    LossRecoveryTest() {
+        window.reset(kFirst);
+        rtt.sample(Duration::microseconds(100));  // so the reordering window is 25 us
+    }
+    void send_at(int64_t us) { window.send(window.sent() + 1, at(us)); }
+    static Instant at(int64_t us) { return Instant{1'000'000'000 + us * 1000}; }
+    bool arrive(Sequence s, int64_t us) {
+        const bool needless = recovery.on_delivered(window, s, rtt, at(us));
+        window.deliver(s, s + 1);
+        return needless;
+    }
+    uint32_t detect(int64_t us) {
+        return recovery.detect(window, window.base(), window.sent(), rtt, at(us));
+    }
+
+    static constexpr Sequence kFirst = 5000;
+    SendWindow window;
+    RttEstimator rtt;
+    LossRecovery recovery;
+};
+
+TEST_F(LossRecoveryTest, nothing_is_lost_while_nothing_arrived) {
+    send_at(0);
+    EXPECT_EQ(detect(10'000), 0U);
+    EXPECT_EQ(recovery.deadline(), Instant::never());
+}
+
+TEST_F(LossRecoveryTest, rfc8985_6_2_overtaken_packet_is_lost_after_the_reordering_window) {
+    send_at(0);
+    send_at(1);
+    arrive(kFirst + 1, 101);
+    EXPECT_EQ(detect(101), 0U);
+    // Round trip 100 and 25, from its own sending; stamps have 32 ns.
+    EXPECT_NEAR(static_cast<double>((recovery.deadline() - at(125)).ns), 0, 100);
+    EXPECT_EQ(detect(124), 0U);
+    EXPECT_EQ(detect(126), 1U);
+    EXPECT_TRUE(window.lost(kFirst));
+}
+
+TEST_F(LossRecoveryTest, packet_sent_after_what_arrived_is_not_lost) {
+    send_at(0);
+    send_at(50);
+    arrive(kFirst, 100);
+    EXPECT_EQ(detect(10'000), 0U);
+}
+
+TEST_F(LossRecoveryTest, packets_of_one_time_are_ordered_by_number) {
+    window.send(kFirst + 3, at(0));
+    arrive(kFirst + 1, 100);
+    EXPECT_EQ(detect(500), 1U);
+    EXPECT_TRUE(window.lost(kFirst));
+    EXPECT_TRUE(window.flying(kFirst + 2));
+}
+
+TEST_F(LossRecoveryTest, repeated_packet_is_not_lost_again_within_a_round_trip) {
+    send_at(0);
+    send_at(1);
+    arrive(kFirst + 1, 101);
+    ASSERT_EQ(detect(130), 1U);
+    window.send_again(kFirst, kFirst + 1, at(131));
+    EXPECT_EQ(detect(1000), 0U);  // nothing sent after it has arrived
+    send_at(132);
+    arrive(kFirst + 2, 232);
+    EXPECT_EQ(detect(240), 0U);
+    EXPECT_EQ(detect(131 + 126), 1U);
+}
+
+TEST_F(LossRecoveryTest, rfc8985_needless_repetition_widens_the_window) {
+    send_at(0);
+    send_at(1);
+    arrive(kFirst + 1, 101);
+    ASSERT_EQ(detect(130), 1U);
+    const Duration before = recovery.reorder_window(rtt);
+    window.send_again(kFirst, kFirst + 1, at(131));
+    EXPECT_TRUE(arrive(kFirst, 140));  // sooner than any answer to the second copy
+    EXPECT_EQ(recovery.reorder_window(rtt), before * 2);
+}
+
+TEST_F(LossRecoveryTest, reordering_window_never_exceeds_a_round_trip) {
+    for (int i = 0; i < 20; ++i) {
+        window.send(window.sent() + 1, at(i * 1000));
+        window.send_again(window.sent() - 1, window.sent(), at(i * 1000 + 500));
+        arrive(window.sent() - 1, i * 1000 + 501);
+    }
+    EXPECT_EQ(recovery.reorder_window(rtt), rtt.smoothed());
+}
+
+TEST_F(LossRecoveryTest, reordering_window_shrinks_after_a_calm_while) {
+    window.send(window.sent() + 1, at(0));
+    window.send_again(kFirst, kFirst + 1, at(1));
+    ASSERT_TRUE(arrive(kFirst, 2));
+    const Duration wide = recovery.reorder_window(rtt);
+    for (int i = 0; i < 20 * static_cast<int>(kWindowPackets); ++i) {
+        send_at(i + 10);
+        arrive(window.sent() - 1, i + 200);
+    }
+    EXPECT_LT(recovery.reorder_window(rtt), wide);
+}
+
+TEST_F(LossRecoveryTest, request_that_the_peer_holds_is_not_lost) {
+    send_at(0);
+    send_at(1);
+    window.wait(kFirst, kFirst + 1);
+    arrive(kFirst + 1, 101);
+    EXPECT_EQ(detect(10'000), 0U);
+}
+
+TEST_F(LossRecoveryTest, timeout_forgets_what_arrived) {
+    send_at(0);
+    send_at(1);
+    arrive(kFirst + 1, 101);
+    recovery.on_timeout();
+    EXPECT_EQ(detect(10'000), 0U);
+}
+
+}  // namespace
+}  // namespace vrdma::transport
