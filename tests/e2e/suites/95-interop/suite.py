@@ -60,7 +60,7 @@ def needs():
 def needs_queue_pairs():
     needs()
     if "VRDMA_TEST_INTEROP" not in os.environ:
-        raise Skip("queue pairs of this vRDMA end at the host; VRDMA_TEST_INTEROP=1 tries it anyway")
+        raise Skip("queue pairs of this vRDMA end at the host; VRDMA_TEST_INTEROP=1 tries it")
 
 
 wire = Suite("interop_port", needs=needs, surroundings=peers.surroundings,
