@@ -13,7 +13,7 @@ namespace vrdma::sim {
 struct Direction {
     Direction(const ConnectionConfig& config, size_t requester, Judge& judge, std::string name,
               const Random& random)
-        : ledger(config.service, judge, std::move(name)),
+        : ledger(config.service, config.max_rd_atomic, judge, std::move(name)),
           workload(config.mix[requester], config.path_mtu, config.service,
                    Workload::ring_bytes(config.mix[requester]), random.child(1)),
           memory(config, config.mix[requester], Workload::ring_bytes(config.mix[requester]), ledger,

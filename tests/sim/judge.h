@@ -20,7 +20,7 @@ enum class Check : uint8_t {
     Fence,            // a fenced message left before the READs and atomics ahead of it were done
     Liveness,         // no progress, although the network is whole again
     Frames,           // a held packet was given back twice, or never
-    Window,           // more was sent than the window or max_rd_atomic allows
+    RdAtomic,         // more READs and atomics were under way than max_rd_atomic
 };
 
 [[nodiscard]] constexpr std::string_view check_name(Check check) {
@@ -45,8 +45,8 @@ enum class Check : uint8_t {
             return "liveness";
         case Check::Frames:
             return "held frames";
-        case Check::Window:
-            return "window";
+        case Check::RdAtomic:
+            return "max_rd_atomic";
     }
     return "?";
 }

@@ -213,23 +213,30 @@ void Ledger::on_received(const Posted& posted, const Inbound& in,
 }
 
 void Ledger::on_sent(uint32_t id) {
-    const Posted* posted = find(id);
+    Posted* posted = find(id);
     if (posted == nullptr) {
         return accuse(Check::ExactlyOnce, fmt::format("message {} sent, never posted", id));
     }
-    if (!posted->message.fence || posted->begun) {
-        return;
+    if (!posted->sent) {
+        posted->sent = true;
+        check_leaving(*posted, base_ + (id - static_cast<uint32_t>(base_)));
     }
-    const uint64_t serial = base_ + static_cast<uint64_t>(posted - &posted_.front());
-    for (uint64_t before = completing_; before < base_ + posted_.size(); ++before) {
+}
+
+void Ledger::check_leaving(const Posted& posted, uint64_t serial) {
+    uint32_t waiting = 0;
+    for (uint64_t before = completing_; before < serial; ++before) {
         const Posted& other = at(before);
-        if (&other == posted) {
-            return;
-        }
-        if (transport::has_response(other.message.operation) && !other.answered) {
+        const bool waits = transport::has_response(other.message.operation) && !other.answered;
+        waiting += waits ? 1 : 0;
+        if (posted.message.fence && waits) {
             return accuse(Check::Fence, fmt::format("message {} left before message {} was done",
                                                     serial, before));
         }
+    }
+    if (transport::has_response(posted.message.operation) && waiting >= max_rd_atomic_) {
+        accuse(Check::RdAtomic,
+               fmt::format("message {} left while {} READs and atomics wait", serial, waiting));
     }
 }
 

@@ -40,6 +40,7 @@ struct Posted {
 
     uint32_t executed = 0;  // bytes
     uint32_t placed = 0;    // bytes, at the requester
+    bool sent = false;
     bool begun = false;
     bool done = false;      // executed to its end
     bool answered = false;  // READ: placed to its end; atomic: its result arrived
@@ -54,8 +55,8 @@ struct Circumstances {
 
 class Ledger {
   public:
-    Ledger(wire::Service service, Judge& judge, std::string name)
-        : service_(service), judge_(judge), name_(std::move(name)) {}
+    Ledger(wire::Service service, uint32_t max_rd_atomic, Judge& judge, std::string name)
+        : service_(service), max_rd_atomic_(max_rd_atomic), judge_(judge), name_(std::move(name)) {}
 
     Posted& add(Posted posted);
     // Null when it is unknown or forgotten.
@@ -90,7 +91,6 @@ class Ledger {
     // Everything that was reported as done was done.
     [[nodiscard]] bool failed() const { return failed_; }
     [[nodiscard]] uint64_t succeeded() const { return succeeded_; }
-    // READs and atomics that are under way.
     [[nodiscard]] uint64_t ring_floor(uint64_t otherwise) const;
     void accuse(Check check, const std::string& text) { judge_.accuse(check, name_ + ": " + text); }
 
@@ -108,10 +108,13 @@ class Ledger {
     [[nodiscard]] static uint32_t offset_of(const Posted& posted, const transport::Inbound& in);
     bool skip_to_uc(const transport::Inbound& in, std::span<const std::byte> payload);
     void accuse_execution(const transport::Inbound& in, std::span<const std::byte> payload);
+    // Checks that the first packet of a message may leave.
+    void check_leaving(const Posted& posted, uint64_t serial);
     void check_success(const Posted& posted);
     void forget();
 
     wire::Service service_;
+    uint32_t max_rd_atomic_;
     Judge& judge_;
     std::string name_;
     std::deque<Posted> posted_;

@@ -102,7 +102,8 @@ struct Scenario {
     Duration management_delay = Duration::microseconds(300);  // news of an error to the other side
     // After the faults, and without progress for this long, a connection is stuck.
     Duration patience = Duration::milliseconds(20'000);
-    uint64_t event_limit = 20'000'000;   // a run that needs more does not end
+    uint64_t event_limit = 20'000'000;  // a run that needs more does not end
+    bool record_departures = false;
     Instant give_up = Instant::never();  // end of the run, whatever was reached
 
     [[nodiscard]] bool vrdma() const {

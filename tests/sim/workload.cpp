@@ -161,7 +161,8 @@ void Workload::spoil(Posted& posted, const RemoteMemory& keys) const {
         m.rkey = keys.target_key + 7;
     } else if (posted.fate == Fate::WrongRange) {
         m.rkey = keys.target_key;
-        m.remote_address = keys.target + keys.target_bytes - m.length + 1;
+        // A long READ is several requests: the first must not fit already.
+        m.remote_address = keys.target + keys.target_bytes - std::min(m.length, 100U) + 1;
     } else if (posted.fate == Fate::TooLong) {
         m.length = mix_.max_length + 1;
     } else if (posted.fate == Fate::ResponseGone) {

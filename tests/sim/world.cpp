@@ -177,6 +177,9 @@ void World::schedule(uint8_t host, Instant at) {
 
 void World::launch(void* world, uint8_t from, const Passage& passage) {
     auto& self = *static_cast<World*>(world);
+    if (self.scenario_.record_departures) {
+        self.departures_[from].push_back(self.now_);
+    }
     for (uint32_t i = 0; i < passage.count; ++i) {
         self.events_.push({.at = passage.arrivals[i].at,
                            .frame = passage.arrivals[i].frame,
@@ -346,7 +349,7 @@ Report World::run() {
             break;
         }
         const Event event = events_.pop();
-        now = event.at;
+        now = now_ = event.at;
         if (now > scenario_.give_up) {
             break;
         }
@@ -398,6 +401,7 @@ Report World::report() const {
     r.violation = judge_.violation();
     r.events = handled_ + contexts_[0].timers + contexts_[1].timers;
     r.connections = made_;
+    r.departures = departures_;
     for (size_t i = 0; i < 2; ++i) {
         r.link[i] = links_[i].statistics();
         for (const Connection& c : connections_) {

@@ -28,6 +28,8 @@ struct Report {
     uint64_t succeeded = 0;
     uint64_t connections = 0;  // made, reconnections included
     std::array<LinkStatistics, 2> link;
+    // With Scenario::record_departures: when each frame was sent.
+    std::array<std::vector<Instant>, 2> departures;
     uint64_t retransmitted = 0;  // packets, of the last incarnation of each queue pair
 };
 
@@ -90,6 +92,8 @@ class World {
     uint64_t in_flight_ = 0;
     uint64_t handled_ = 0;
     uint64_t made_ = 0;
+    std::array<std::vector<Instant>, 2> departures_;
+    Instant now_{0};
 };
 
 }  // namespace vrdma::sim

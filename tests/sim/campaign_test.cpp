@@ -1,0 +1,53 @@
+// Random runs: so many events, and no violation.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "tests/sim/campaign.h"
+
+namespace vrdma::sim {
+namespace {
+
+constexpr uint64_t kEventsPerTest = 2'500'000;
+
+// VRDMA_SIM_EVENTS: events of each test, to run it longer, or shorter under a sanitizer.
+uint64_t events_per_test() {
+    const char* wanted = std::getenv("VRDMA_SIM_EVENTS");
+    return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : kEventsPerTest;
+}
+
+// Four parts of ten million events: a failure says more when the others go on.
+class CampaignTest : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(CampaignTest, random_worlds_show_no_violation) {
+    announce_seed_on_abort();
+    const CampaignResult result = run_campaign(GetParam(), events_per_test());
+    EXPECT_FALSE(result.violation)
+        << check_name(result.violation->check) << ": " << result.violation->text
+        << "\nreplay with: " << replay_command(result.failing_seed);
+    RecordProperty("events", std::to_string(result.events));
+    RecordProperty("seeds", std::to_string(result.seeds));
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, CampaignTest, testing::Values(1, 100'000, 200'000, 300'000));
+
+TEST(CampaignTest, same_seed_gives_same_run) {
+    const Report a = World(draw_scenario(42)).run();
+    const Report b = World(draw_scenario(42)).run();
+    EXPECT_EQ(a.events, b.events);
+    EXPECT_EQ(a.end, b.end);
+    EXPECT_EQ(a.link[0].sent, b.link[0].sent);
+}
+
+TEST(CampaignTest, half_of_the_runs_begin_next_to_the_wrap) {
+    uint32_t near = 0;
+    constexpr uint32_t kRuns = 1000;
+    for (uint64_t seed = 0; seed < kRuns; ++seed) {
+        near += draw_scenario(seed).connections[0].initial_psn[0] >= transport::kPsnMask - 300;
+    }
+    EXPECT_NEAR(near, kRuns / 2, kRuns / 10);
+}
+
+}  // namespace
+}  // namespace vrdma::sim
