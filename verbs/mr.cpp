@@ -5,6 +5,9 @@
 // Registering again (ibv_rereg_mr) makes the new registration before it gives up the old one: a
 // failure changes nothing. The keys change.
 //
+// A vNIC may refuse memory that is reached through the process; then such a range is an error here,
+// where the reason for it is known. The device refuses it too.
+//
 // How a region became reachable is logged at info, with the reason when it is the slow way, because
 // it decides how fast the program will be.
 #include "verbs/mr.h"
@@ -60,6 +63,19 @@ void log_reach(const MrSpec& spec, const tenant_memory::Pin& pin) {
         pin.ranges.size());
 }
 
+// A command's reason has no room for all of it.
+CommandError process_memory_refused(const tenant_memory::Range& range) {
+    log(LogLevel::info,
+        "verb=reg_mr address=%#lx length=%lu event=refused reason=\"it could be reached through "
+        "the "
+        "process only, which the operator of this vNIC does not permit (process_memory): %s\"",
+        static_cast<unsigned long>(range.address), static_cast<unsigned long>(range.length),
+        range.reason.c_str());
+    return command_error(EOPNOTSUPP,
+                         "memory that can be reached through the process only is refused "
+                         "by this vNIC (process_memory)");
+}
+
 void release_memory(Context& context, Registration& registration) {
     for (RegionCache::Region* region : registration.regions) {
         context.regions.release(region);
@@ -87,7 +103,12 @@ tl::expected<std::vector<vrdma_mr_range>, CommandError> reach_memory(Context& co
     registration.pin = pin->id;
     registration.pinned = true;
     log_reach(spec, *pin);
+    const bool process_memory =
+        (context.channel->info().features & VRDMA_FEATURE_PROCESS_MEMORY) != 0;
     for (const tenant_memory::Range& range : pin->ranges) {
+        if (range.reach == tenant_memory::Reach::Process && !process_memory) {
+            return tl::unexpected(process_memory_refused(range));
+        }
         const auto use = context.regions.acquire(range);
         if (!use) {
             return tl::unexpected(use.error());

@@ -285,12 +285,16 @@ void Connection::warn(std::string_view what) {
     spdlog::warn("vnic={} pid={} {}", vnic.name, process_id_, what);
 }
 
+uint64_t Connection::features() const {
+    return VRDMA_FEATURE_PEER_DEATH |
+           (environment_.vnic->process_memory ? VRDMA_FEATURE_PROCESS_MEMORY : 0U);
+}
+
 vrdma_rsp_open Connection::open_response(const vrdma_cmd_open& request) const {
     vrdma_rsp_open response{};
     response.abi_major = VRDMA_ABI_MAJOR;
     response.abi_minor = VRDMA_ABI_MINOR;
-    response.features =
-        request.features & (VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH);
+    response.features = request.features & features();
     response.node_guid = environment_.vnic->device.guid;
     response.limits = environment_.vnic->device.limits;
     for (size_t i = 0; i < VRDMA_GID_TABLE_LENGTH; ++i) {
@@ -357,7 +361,7 @@ void Connection::open(const vrdma_command_header& header, Received& received) {
     context.doorbell = reinterpret_cast<vrdma_doorbell*>(doorbell_);
     context.event_file = event_file_;
     context.process_id = static_cast<uint32_t>(process_id_);
-    context.features = request->features;
+    context.features = request->features & features();
     std::memcpy(context.program, request->program, sizeof context.program - 1);
     submit(std::make_unique<OpenJob>(shared_from_this(), header, *request, context, pair[1]));
 }
@@ -502,6 +506,17 @@ void Connection::settle(const Charge& charge, bool succeeded, uint32_t handle) {
 }
 
 void Connection::command(const vrdma_command_header& header, Received& received) {
+    const bool process_region =
+        header.opcode == VRDMA_CMD_ADD_REGION &&
+        field<vrdma_cmd_add_region>(received.message, kBody).kind == VRDMA_REGION_PROCESS;
+    if (process_region && !environment_.vnic->process_memory) {
+        respond(header, VRDMA_STATUS_UNSUPPORTED,
+                fmt::format("vNIC {} refuses memory reached through the process "
+                            "(process_memory = false)",
+                            environment_.vnic->name),
+                {});
+        return;
+    }
     const Charge charge = charge_of(header, received.message);
     if (const std::optional<Resource> full = take(charge)) {
         respond(header, VRDMA_STATUS_NO_RESOURCE,
@@ -510,9 +525,7 @@ void Connection::command(const vrdma_command_header& header, Received& received)
                 {});
         return;
     }
-    if (header.opcode == VRDMA_CMD_ADD_REGION &&
-        field<vrdma_cmd_add_region>(received.message, kBody).kind == VRDMA_REGION_PROCESS &&
-        received.files.size() == 1) {
+    if (process_region && received.files.size() == 1) {
         check_process_memory(header, received, charge);
         return;
     }

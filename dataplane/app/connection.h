@@ -26,6 +26,7 @@ struct AttachedVnic {
     uint32_t index = 0;
     std::string name;
     Vnic device;
+    bool process_memory = true;  // regions of kind PROCESS are accepted
     Quota quota{ResourceCounts{}};
     platform::Aside aside;
     std::chrono::steady_clock::time_point quiet_until;  // of warnings that tenants can cause
@@ -90,6 +91,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void check_process_memory(const vrdma_command_header& header, Received& received,
                               const Charge& charge);
     void process_memory_checked(uint32_t check, bool good, int file);
+    [[nodiscard]] uint64_t features() const;  // on offer
     void warn(std::string_view what);
     void respond(const vrdma_command_header& header, vrdma_status status, std::string_view reason,
                  std::span<const std::byte> body, int file = -1);

@@ -346,6 +346,7 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
     AttachedVnic& attached = *record.attached;
     attached.index = static_cast<uint32_t>(slot - records_.begin());
     attached.name = config.name;
+    attached.process_memory = config.process_memory;
     attached.quota = Quota(make_limits(config.quotas));
     Vnic& device = attached.device;
     device.present = true;

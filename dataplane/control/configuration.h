@@ -116,6 +116,7 @@ struct VnicConfig {
     Ipv4Address address;  ///< unique within the network
     MacAddress mac;       ///< as configured, else derived_mac(address); unique within the network
     SocketAccess access;
+    bool process_memory = true;  ///< may memory be reached through /proc/PID/mem?
     VnicQuotas quotas;
 };
 

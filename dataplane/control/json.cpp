@@ -221,6 +221,7 @@ Json to_json(const VnicInfo& vnic) {
         {"state", vnic.state == LinkState::kUp ? "up" : "down"},
         {"system_device", vnic.system_device.empty() ? Json(nullptr) : Json(vnic.system_device)},
         {"socket", socket_of(vnic)},
+        {"process_memory", vnic.config.process_memory},
         {"pids", vnic.pids},
         {"contexts", vnic.contexts},
         {"pds", vnic.pds},

@@ -158,6 +158,19 @@ void TableReader::bytes(std::string_view key, std::uint64_t& field) {
     }
 }
 
+void TableReader::boolean(std::string_view key, bool& field) {
+    const Value* const value = raw(key);
+    if (value == nullptr) {
+        return;
+    }
+    if (value->kind == Value::Kind::kBoolean) {
+        field = value->boolean;
+    } else {
+        reject(Fault::kWrongType, key, describe(*value), "true or false",
+               "write one of the two, unquoted");
+    }
+}
+
 std::optional<std::string> TableReader::text(std::string_view key, std::string_view expected) {
     const Value* const value = raw(key);
     if (value == nullptr) {

@@ -64,6 +64,9 @@ class TableReader {
     /// A number of bytes: a whole number, or text such as "64 GiB".
     void bytes(std::string_view key, std::uint64_t& field);
 
+    /// true or false, unquoted.
+    void boolean(std::string_view key, bool& field);
+
     [[nodiscard]] std::optional<std::string> text(std::string_view key, std::string_view expected);
 
     /// One of the words.

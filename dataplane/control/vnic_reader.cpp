@@ -234,6 +234,7 @@ VnicConfig read_vnic(const Value& table, std::string path, const Configuration& 
     read_principal(reader, "owner", user_id, vnic.access.owner);
     read_principal(reader, "group", group_id, vnic.access.group);
     read_mode(reader, vnic.access.mode);
+    reader.boolean("process_memory", vnic.process_memory);
     read_quotas(reader, rest.limits, vnic.quotas);
     reader.finish();
     check_unique(reader, vnic, rest);

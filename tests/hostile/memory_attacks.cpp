@@ -196,10 +196,42 @@ void enormous(Stage& stage) {
     }
 }
 
+// Pages of a file system whose server never answers, behind /proc/self/mem: whoever reads one waits
+// for the server, and not even SIGKILL ends that. A vNIC that refuses process memory is safe.
+void silent_pages(Stage& stage) {
+    Pair pair;
+    if (!pair.open(stage) || (pair.tenant.info.features & VRDMA_FEATURE_PROCESS_MEMORY) != 0) {
+        return;
+    }
+    constexpr uint64_t kBytes = 65536;
+    SilentFileSystem files;
+    UniqueFd file = files.mount() ? files.open() : UniqueFd();  // without: any pages
+    void* data = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | (file.valid() ? 0 : MAP_ANONYMOUS), file.get(), 0);
+    files.abandon(std::move(file));
+    const UniqueFd self(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
+    const int given = self.get();
+    const vrdma_cmd_add_region region{VRDMA_REGION_PROCESS, VRDMA_REGION_WRITABLE,
+                                      reinterpret_cast<uint64_t>(data), kBytes};
+    const Answer added = pair.tenant.device.call(VRDMA_CMD_ADD_REGION, region, {&given, 1});
+    if (added.status != VRDMA_STATUS_UNSUPPORTED) {
+        stage.report("process memory is not refused where it is not on offer");
+    }
+    if (added.ok()) {
+        const MemoryRegion mr =
+            pair.tenant.register_memory(added.as<vrdma_handle>().handle, 0, kBytes);
+        vrdma_send_wqe wqe = pair.entry(VRDMA_WQE_RDMA_WRITE, 0, 0, kBytes);
+        wqe.sge[0] = {0, kBytes, mr.key};
+        pair.tenant.post_send(pair.first, wqe);
+        usleep(2'000'000);
+    }
+}
+
 constexpr Attack kAttacks[] = {
     {"truncate", "files that shrink and grow under transfers", truncated},
     {"vanish", "process memory that is unmapped or never was", vanishing},
     {"ranges", "regions and MRs of any shape", ranges},
+    {"silent-pages", "pages that never come, where process memory is refused", silent_pages},
     {"enormous", "sparse files larger than the address space", enormous},
 };
 

@@ -74,8 +74,15 @@ std::string list_target(const std::string& path, const Raw& raw) {
     return target;
 }
 
-/// Numbers as numbers: the API takes an owner by name or by number.
-Json value_of(const std::string& text) {
+/// Numbers as numbers, where the API takes a name or a number, and truth values as such. What is
+/// neither stays text, which the service refuses with what it expects.
+Json value_of(const std::string& key, const std::string& text) {
+    if (key == "process_memory") {
+        return text == "true" || text == "false" ? Json(text == "true") : Json(text);
+    }
+    if (key != "owner" && key != "group" && !key.starts_with("max_")) {
+        return Json(text);
+    }
     constexpr std::size_t kMostDigits = 18;
     const bool number = !text.empty() && text.size() <= kMostDigits &&
                         text.find_first_not_of("0123456789") == std::string::npos;
@@ -188,6 +195,9 @@ class Builder {
         take_text(app, "owner", "Owner of the attach socket, name or uid", false);
         take_text(app, "group", "Group of the attach socket, name or gid", false);
         take_text(app, "mode", "Permissions of the attach socket; 0660 if not given", false);
+        take_text(app, "process_memory",
+                  "true or false: may memory be reached through the process; true if not given",
+                  false);
         for (const char* quota :
              {"max_contexts", "max_pds", "max_mrs", "max_cqs", "max_qps", "max_srqs"}) {
             take_text(app, quota, "Quota", false);
@@ -196,9 +206,7 @@ class Builder {
         entries_.push_back({app, [this](Invocation& to) {
                                 Json body = {{"name", raw_.name}};
                                 for (const auto& [key, value] : raw_.texts) {
-                                    const bool may_be_number =
-                                        key == "owner" || key == "group" || key.starts_with("max_");
-                                    body[key] = may_be_number ? value_of(value) : Json(value);
+                                    body[key] = value_of(key, value);
                                 }
                                 to.request = {
                                     "POST", "/v1/vnics",

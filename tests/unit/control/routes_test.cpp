@@ -76,6 +76,7 @@ TEST_F(RoutesTest, vnic_shows_configuration_use_and_quotas) {
     EXPECT_EQ(vnic["socket"]["mode"], "0660");
     EXPECT_TRUE(vnic["socket"]["owner"].is_null());
     EXPECT_TRUE(vnic["system_device"].is_null());
+    EXPECT_EQ(vnic["process_memory"], true);
     EXPECT_EQ(vnic["quotas"]["max_qps"], 8192);
 }
 

@@ -39,6 +39,7 @@ TEST(Vnic, without_optional_keys_gets_the_defaults) {
     EXPECT_FALSE(vnic.access.owner);
     EXPECT_FALSE(vnic.access.group);
     EXPECT_EQ(vnic.access.mode, 0660U);
+    EXPECT_TRUE(vnic.process_memory);
     EXPECT_EQ(vnic.quotas.max_qps, 8192U);
     EXPECT_EQ(vnic.quotas.max_mr_bytes, std::uint64_t{1} << 40);
 }
@@ -48,6 +49,7 @@ TEST(Vnic, every_key_is_read) {
 owner = "root"
 group = 4242
 mode = "666"
+process_memory = false
 max_contexts = 1
 max_pds = 2
 max_mrs = 3
@@ -65,6 +67,7 @@ max_mr_bytes = "64 GiB"
     EXPECT_EQ(vnic.access.owner, 0U);
     EXPECT_EQ(vnic.access.group, 4242U);
     EXPECT_EQ(vnic.access.mode, 0666U);
+    EXPECT_FALSE(vnic.process_memory);
     EXPECT_EQ(vnic.quotas.max_contexts, 1U);
     EXPECT_EQ(vnic.quotas.max_pds, 2U);
     EXPECT_EQ(vnic.quotas.max_mrs, 3U);
@@ -148,6 +151,8 @@ const Reject kRejects[] = {
     {"mode_form", kGood + "mode = \"rw-rw----\"\n", Fault::kMalformed, "vnic[2].mode", 4},
     {"mode_setuid", kGood + "mode = \"4660\"\n", Fault::kMalformed, "vnic[2].mode", 4},
     {"mode_not_octal", kGood + "mode = \"0680\"\n", Fault::kMalformed, "vnic[2].mode", 4},
+    {"process_memory_type", kGood + "process_memory = \"no\"\n", Fault::kWrongType,
+     "vnic[2].process_memory", 4},
     {"mode_owner_locked_out", kGood + "mode = \"0060\"\n", Fault::kOutOfRange, "vnic[2].mode", 4},
     {"max_contexts_zero", kGood + "max_contexts = 0\n", Fault::kOutOfRange, "vnic[2].max_contexts",
      4},

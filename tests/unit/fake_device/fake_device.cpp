@@ -402,7 +402,7 @@ FakeDevice::Answer FakeDevice::open(const Command& command, std::vector<driver::
     ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data());
     events_.reset(ends[0]);
     opened_ = true;
-    info.features = request.features;
+    info.features = request.features & features;
     return Answer::ok(bytes_of(info), ends[1]);
 }
 

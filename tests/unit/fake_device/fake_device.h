@@ -72,6 +72,7 @@ class FakeDevice {
 
     // Before OPEN: what it answers.
     vrdma_rsp_open info{};
+    std::uint64_t features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH;
     std::uint32_t port_state = 4;
 
     void refuse_next(vrdma_command_opcode opcode, vrdma_status status, const char* reason);

@@ -55,6 +55,18 @@ TEST(CommandLineOptions, vnic_add_sends_numbers_as_numbers) {
                   "max_mr_bytes":"64 GiB"})"));
 }
 
+TEST(CommandLineOptions, vnic_add_sends_truth_values_as_such) {
+    const auto body = [](const char* value) {
+        const auto invocation =
+            parse_command_line({"vnic", "add", "b", "--network", "7", "--address", "10.0.0.2",
+                                "--process-memory", value});
+        return invocation ? nlohmann::json::parse(invocation->request.body) : nlohmann::json();
+    };
+    EXPECT_EQ(body("false")["process_memory"], false);
+    EXPECT_EQ(body("true")["process_memory"], true);
+    EXPECT_EQ(body("maybe")["process_memory"], "maybe");  // for the service to refuse
+}
+
 TEST(CommandLineOptions, vnic_set_sends_the_state) {
     const auto invocation = parse_command_line({"vnic", "set", "a", "up"});
     ASSERT_TRUE(invocation);

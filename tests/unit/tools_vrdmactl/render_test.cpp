@@ -11,6 +11,7 @@
 namespace vrdma::vrdmactl {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -102,6 +103,9 @@ TEST(Render, vnic_shows_use_against_quota) {
     EXPECT_THAT(text, HasSubstr("3 of 8192"));
     EXPECT_THAT(text, HasSubstr("1 MiB of 1 TiB"));
     EXPECT_THAT(text, HasSubstr("mode 0660, owner the service's"));
+    EXPECT_THAT(text, ContainsRegex("Process memory +permitted"));
+    vnic.config.process_memory = false;
+    EXPECT_THAT(render_vnic(control::to_json(vnic)), ContainsRegex("Process memory +refused"));
 }
 
 TEST(Render, status_shows_workers_and_pools) {

@@ -174,6 +174,52 @@ TEST_F(MrTest, private_memory_reaches_the_device) {
     EXPECT_EQ(ibv_dereg_mr(mr), 0);
 }
 
+// As if nothing but /proc/self/mem reached the memory.
+class ProcessMemoryTest : public MrTest {
+  protected:
+    void SetUp() override {
+        MrTest::SetUp();
+        tenant_memory::Policy policy;
+        policy.process_only = true;
+        tenant_memory::MemoryMap::instance().set_policy(policy);
+    }
+    void TearDown() override {
+        tenant_memory::MemoryMap::instance().set_policy({});
+        MrTest::TearDown();
+    }
+};
+
+TEST_F(ProcessMemoryTest, reg_where_it_is_permitted_is_a_region_of_that_kind) {
+    ibv_mr* mr = reg(kAll);
+    ASSERT_NE(mr, nullptr);
+    EXPECT_EQ(device_.last(VRDMA_CMD_ADD_REGION).as<vrdma_cmd_add_region>().kind,
+              std::uint32_t{VRDMA_REGION_PROCESS});
+    EXPECT_EQ(ibv_dereg_mr(mr), 0);
+}
+
+// A vNIC whose operator refuses memory that is reached through the process.
+class RefusedProcessMemoryTest : public ProcessMemoryTest {
+  protected:
+    RefusedProcessMemoryTest() { device_.features = 0; }
+};
+
+TEST_F(RefusedProcessMemoryTest, reg_is_eopnotsupp_and_leaves_nothing_behind) {
+    const std::size_t before = device_.object_count();
+    errno = 0;
+    EXPECT_EQ(reg(kAll), nullptr);
+    EXPECT_EQ(errno, EOPNOTSUPP);
+    EXPECT_EQ(device_.commands(VRDMA_CMD_REG_MR).size(), 0U);
+    EXPECT_EQ(device_.object_count(), before);
+    EXPECT_EQ(tenant_memory::MemoryMap::instance().census().pins, 0U);
+}
+
+TEST_F(RefusedProcessMemoryTest, reg_of_memory_of_another_kind_succeeds) {
+    tenant_memory::MemoryMap::instance().set_policy({});
+    ibv_mr* mr = reg(kAll);
+    ASSERT_NE(mr, nullptr);
+    EXPECT_EQ(ibv_dereg_mr(mr), 0);
+}
+
 TEST_F(MrTest, rereg_changes_the_memory_and_the_access) {
     ibv_mr* mr = reg(IBV_ACCESS_LOCAL_WRITE, 4096);
     ASSERT_EQ(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_ACCESS,

@@ -32,6 +32,7 @@ address = "10.0.0.2"
 name = "z"
 network = "green"
 address = "10.0.0.9"
+process_memory = false
 """
 
 
@@ -97,6 +98,18 @@ def socket_mode_keeps_other_users_out(ctx):
     equal(ended.status, 2, "the exit status")
     contains(ended.output, "permission denied")
     contains(ended.output, "mode 0660")
+
+
+@suite.case(timeout=60)
+def process_memory_is_refused_where_the_operator_says_so(ctx):
+    ended = ctx.run(ctx.on("z"), "env", "VRDMA_MEMORY=process", "VRDMA_LOG=info",
+                    "ibv_rc_pingpong", "-g", 3)
+    equal(ended.status, 1, "the exit status")
+    contains(ended.output, "Couldn't register MR")
+    contains(ended.output, "process_memory")
+    contains(ended.output, "VRDMA_MEMORY=process")  # why it could not be reached otherwise
+    # Everybody else does not notice.
+    ctx.pair_succeeds("ibv_rc_pingpong", "-g", 3, "-n", 20, server="x", client="z")
 
 
 @suite.case()

@@ -50,6 +50,8 @@ refused("unknown_key", changed("system_view = false", "system_view = false\nwork
 refused("unknown_table", changed("[service]", "[services]"), "services")
 refused("wrong_type", changed("id = 10", 'id = "ten"'), "id", "ten")
 refused("value_out_of_range", changed("id = 10", "id = 0"), "id", "16777215")
+refused("truth_value_in_quotes", changed('name = "b"', 'name = "b"\nprocess_memory = "no"'),
+        "process_memory", "true or false")
 refused("unknown_network", changed('network = "blue"\naddress = "10.0.0.1"',
                                    'network = "red"\naddress = "10.0.0.1"'), "red", "blue")
 refused("two_vnics_with_one_name", changed('name = "b"', 'name = "a"'), '"a"')

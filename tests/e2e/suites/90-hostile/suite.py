@@ -21,20 +21,22 @@ name = "red"
 id = 11
 """
     for name, network, last in (("hostile", "blue", 9), ("a", "blue", 1), ("b", "blue", 2),
-                                ("c", "red", 1), ("d", "red", 9)):
+                                ("c", "red", 1), ("d", "red", 9), ("strict", "blue", 8)):
         text += (f'[[vnic]]\nname = "{name}"\nnetwork = "{network}"\n'
                  f'address = "10.0.0.{last}"\n')
         if name == "hostile":
             text += "max_mrs = 8192\n"  # exhausting the default takes a quarter of a minute
+        if name == "strict":
+            text += "process_memory = false\n"
     return text
 
 
-def run(ctx, seconds, gap_ms=1000):
+def run(ctx, seconds, *options, gap_ms=1000):
     pid = ctx.service.process.pid
     before = len(os.listdir(f"/proc/{pid}/fd"))
     ended = ctx.run(ctx.places.build / "tests/hostile/vrdma-hostile", "--runtime-dir",
                     ctx.service.runtime_dir, "--victim", "a:b", "--victim", "c:d", "--seconds", seconds,
-                    "--gap-ms", gap_ms, timeout=seconds + 60)
+                    "--gap-ms", gap_ms, *options, timeout=seconds + 60)
     check(ended.status == 0, f"vrdma-hostile: exit status {ended.status}, expected 0")
     os.kill(pid, 0)  # it is there
     ctx.eventually(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before + 2,
@@ -44,6 +46,13 @@ def run(ctx, seconds, gap_ms=1000):
 # One worker: all tenants share it, which is the worst case for the victims.
 one = Suite("hostile", Service(config=tenants))
 one.add("every_attack", functools.partial(run, seconds=45), timeout=120)
+
+
+@one.case(timeout=60)
+def pages_that_never_come_are_refused_without_process_memory(ctx):
+    run(ctx, 0, "--vnic", "strict", "--only", "silent-pages")
+
+
 two = Suite("hostile_two_workers",
             Service(config=functools.partial(tenants, workers=2)))
 two.add("every_attack", functools.partial(run, seconds=30), timeout=105)
