@@ -61,6 +61,7 @@ struct OperationMix {
     double empty = 0.03;  // messages of no bytes
     double fence = 0;     // share of messages with a fence
     double failing = 0;   // share of messages that must fail
+    bool whole = false;   // every message has max_length
     double reread = 0;    // share of READs that read what the message before wrote
 };
 

@@ -252,7 +252,9 @@ bool Side::transmit_requests(Instant now) {
         any = true;
         const std::byte* payload = nullptr;
         if (gather(*plan, payload)) {
-            own_.ledger.on_sent(plan->message_id);
+            if (wire::opcode_info(plan->fields.opcode).request()) {  // and no CNP
+                own_.ledger.on_sent(plan->message_id);
+            }
             send(*plan, payload, now);
         }
     }

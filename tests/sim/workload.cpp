@@ -56,6 +56,9 @@ uint32_t Workload::draw_length(Operation operation) {
     if (random_.chance(mix_.empty)) {
         return 0;
     }
+    if (mix_.whole) {
+        return mix_.max_length;
+    }
     const uint32_t any = random_.between(1, mix_.max_length);
     switch (random_.below(4)) {
         case 0:  // at the border of a packet

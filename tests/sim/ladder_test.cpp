@@ -1,0 +1,28 @@
+// The loss ladder stays inside its bands, and goodput under loss above what was promised.
+#include <gtest/gtest.h>
+
+#include "tests/sim/ladder.h"
+
+namespace vrdma::sim {
+namespace {
+
+constexpr uint32_t kSeeds = 100;
+
+class LadderTest : public testing::TestWithParam<Step> {};
+
+// vrdma-sim --ladder --write-bands tests/sim/ladder_bands.txt makes new bands.
+TEST_P(LadderTest, completion_times_stay_inside_bands) {
+    EXPECT_EQ(compare(climb(GetParam(), kSeeds), read_bands(VRDMA_LADDER_BANDS)), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Ladder, LadderTest, testing::ValuesIn(ladder_steps()),
+                         [](const testing::TestParamInfo<Step>& parameters) {
+                             std::string name = parameters.param.name();
+                             for (char& c : name) {
+                                 c = c == ' ' || c == '.' || c == '-' ? '_' : c;
+                             }
+                             return name;
+                         });
+
+}  // namespace
+}  // namespace vrdma::sim
