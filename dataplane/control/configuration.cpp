@@ -18,7 +18,9 @@
 #include <iterator>
 #include <set>
 
+#include <linux/capability.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -259,9 +261,12 @@ void read_networks(const std::vector<const Value*>& tables, Configuration& resul
     }
 }
 
-void read_vnics(const std::vector<const Value*>& tables, Configuration& result, ErrorSink& errors) {
+void read_vnics(const std::vector<const Value*>& tables, Configuration& result,
+                const HostFacts& host, ErrorSink& errors) {
     for (std::size_t i = 0; i < tables.size(); ++i) {
-        VnicConfig vnic = read_vnic(*tables[i], fmt::format("vnic[{}]", i + 1), result, errors);
+        const std::string path = fmt::format("vnic[{}]", i + 1);
+        VnicConfig vnic = read_vnic(*tables[i], path, result, errors);
+        check_socket_access(*tables[i], path, vnic.access, host, errors);
         result.vnics.push_back(std::move(vnic));
     }
 }
@@ -271,6 +276,21 @@ void read_ports(const std::vector<const Value*>& tables, Configuration& result, 
         PortConfig port = read_port(*tables[i], fmt::format("port[{}]", i + 1), result, errors);
         result.ports.push_back(std::move(port));
     }
+}
+
+std::vector<std::uint32_t> own_groups() {
+    const int count = std::max(::getgroups(0, nullptr), 0);
+    std::vector<gid_t> groups(static_cast<std::size_t>(count));
+    groups.resize(static_cast<std::size_t>(std::max(::getgroups(count, groups.data()), 0)));
+    groups.push_back(::getegid());
+    return {groups.begin(), groups.end()};
+}
+
+bool has_capability(unsigned capability) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+    return ::syscall(SYS_capget, &header, data) == 0 &&
+           (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
 }
 
 ConfigurationErrors unreadable(const std::string& path, std::string found, std::string expected,
@@ -302,6 +322,8 @@ const PortConfig* Configuration::find_port(std::string_view name) const {
 HostFacts host_facts() {
     HostFacts facts;
     facts.uid = ::geteuid();
+    facts.gids = own_groups();
+    facts.may_change_owner = has_capability(CAP_CHOWN);
     if (const char* const xdg = std::getenv("XDG_RUNTIME_DIR")) {
         facts.xdg_runtime_dir = xdg;
     }
@@ -336,7 +358,7 @@ tl::expected<Configuration, ConfigurationErrors> parse_configuration(std::string
     root.finish();
     check_service(service, result.service, host, errors);
     read_networks(networks, result, errors);
-    read_vnics(vnics, result, errors);
+    read_vnics(vnics, result, host, errors);
     read_ports(ports, result, errors);
     if (!errors.empty()) {
         return tl::unexpected(errors.take());
@@ -373,13 +395,15 @@ Configuration default_configuration(const HostFacts& host) {
 }
 
 tl::expected<VnicConfig, ConfigurationErrors> parse_vnic_request(std::string_view json,
-                                                                 const Configuration& in_force) {
+                                                                 const Configuration& in_force,
+                                                                 const HostFacts& host) {
     const auto document = parse_json(json, "request");
     if (!document) {
         return tl::unexpected(document.error());
     }
     ErrorSink errors{"request"};
     VnicConfig vnic = read_vnic(*document, "", in_force, errors);
+    check_socket_access(*document, "", vnic.access, host, errors);
     if (!errors.empty()) {
         return tl::unexpected(errors.take());
     }

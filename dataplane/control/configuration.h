@@ -161,6 +161,8 @@ struct Configuration {
 struct HostFacts {
     std::uint32_t uid{};
     std::optional<std::string> xdg_runtime_dir;
+    std::vector<std::uint32_t> gids;  ///< of all groups the process is in
+    bool may_change_owner{};          ///< CAP_CHOWN: may give files to any user and group
     std::vector<std::uint32_t> cpus;  ///< this process may run on; empty: unknown, not checked
 };
 
@@ -181,7 +183,7 @@ struct HostFacts {
 /// Checks a request for one more vNIC: a JSON object with the keys of [[vnic]], under the same
 /// rules, against the configuration in force.
 [[nodiscard]] tl::expected<VnicConfig, ConfigurationErrors> parse_vnic_request(
-    std::string_view json, const Configuration& in_force);
+    std::string_view json, const Configuration& in_force, const HostFacts& host);
 
 [[nodiscard]] std::string_view to_string(WorkerMode mode);
 [[nodiscard]] std::string_view to_string(Placement placement);

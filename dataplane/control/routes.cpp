@@ -182,7 +182,8 @@ void get_vnics(const Call& call) {
 }
 
 void add_vnic(const Call& call) {
-    const auto config = parse_vnic_request(call.request.body, call.model.configuration());
+    const auto config =
+        parse_vnic_request(call.request.body, call.model.configuration(), host_facts());
     if (!config) {
         call.respond(refused(config.error()));
         return;

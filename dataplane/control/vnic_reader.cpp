@@ -4,8 +4,8 @@
 // with one address would receive each other's messages, a name with a '/' would leave the runtime
 // directory, and a quota above the host's pool would promise what another tenant can take away.
 //
-// Users and groups are resolved here, once: a name that does not exist is an error of the
-// configuration, not a surprise when the socket is created.
+// Users and groups are resolved here, once: a name that does not exist, or that the service may not
+// give its socket to, is an error of the configuration, not a surprise when the socket is created.
 
 #include "dataplane/control/vnic_reader.h"
 
@@ -243,3 +243,29 @@ VnicConfig read_vnic(const Value& table, std::string path, const Configuration& 
 }
 
 }  // namespace vrdma::control
+void check_socket_access(const Value& table, std::string path, const SocketAccess& access,
+                         const HostFacts& host, ErrorSink& errors) {
+    if (host.may_change_owner) {
+        return;
+    }
+    TableReader reader(table, std::move(path), errors);
+    if (access.owner && *access.owner != host.uid) {
+        reader.reject(
+            Fault::kInconsistent, "owner",
+            fmt::format("{} in a service of uid {}", describe(*reader.raw("owner")), host.uid),
+            "the service's own user, or a service that may give files away (CAP_CHOWN)",
+            "start the service as root, or remove the key and set mode");
+    }
+    if (access.group &&
+        std::find(host.gids.begin(), host.gids.end(), *access.group) == host.gids.end()) {
+        reader.reject(
+            Fault::kInconsistent, "group",
+            fmt::format("{} in a service of uid {}", describe(*reader.raw("group")), host.uid),
+            fmt::format("a group the service is in (gids {}), or a service that may give "
+                        "files away (CAP_CHOWN)",
+                        fmt::join(host.gids, ", ")),
+            "add the service's user to the group, start the service as root, or remove "
+            "the key and set mode");
+    }
+}
+

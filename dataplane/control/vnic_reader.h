@@ -22,4 +22,8 @@ constexpr std::string_view kNameRule =
 [[nodiscard]] VnicConfig read_vnic(const Value& table, std::string path, const Configuration& rest,
                                    ErrorSink& errors);
 
+/// Checks that this process may give the attach socket the owner and group that the table names.
+void check_socket_access(const Value& table, std::string path, const SocketAccess& access,
+                         const HostFacts& host, ErrorSink& errors);
+
 }  // namespace vrdma::control

@@ -11,8 +11,17 @@ namespace vrdma::control {
 inline HostFacts plain_host() {
     HostFacts host;
     host.uid = 1000;
+    host.gids = {1000};
     host.xdg_runtime_dir = "/run/user/1000";
     host.cpus = {0, 1, 2, 3};
+    return host;
+}
+
+/// The same for a service that may give its files to anybody.
+inline HostFacts root_host() {
+    HostFacts host = plain_host();
+    host.uid = 0;
+    host.may_change_owner = true;
     return host;
 }
 

@@ -25,8 +25,9 @@ mac = "02:00:00:00:00:01"
 )";  // twelve lines
 constexpr std::uint32_t kLinesBefore = 12;
 
-tl::expected<Configuration, ConfigurationErrors> parse_after(const std::string& vnic) {
-    return parse_configuration(kBefore + vnic, "vrdmad.toml", plain_host());
+tl::expected<Configuration, ConfigurationErrors> parse_after(const std::string& vnic,
+                                                             const HostFacts& host = plain_host()) {
+    return parse_configuration(kBefore + vnic, "vrdmad.toml", host);
 }
 
 const std::string kGood = "name = \"b\"\nnetwork = \"blue\"\naddress = \"10.0.0.2\"\n";
@@ -57,7 +58,8 @@ max_cqs = 4
 max_qps = 5
 max_srqs = 6
 max_mr_bytes = "64 GiB"
-)");
+)",
+                                    root_host());
     ASSERT_TRUE(result) << to_string(result.error()[0]);
     const VnicConfig& vnic = result->vnics[1];
     EXPECT_EQ(vnic.name, "b");
@@ -149,6 +151,8 @@ const Reject kRejects[] = {
     {"group_negative", kGood + "group = -1\n", Fault::kOutOfRange, "vnic[2].group", 4},
     {"mode_type", kGood + "mode = 432\n", Fault::kWrongType, "vnic[2].mode", 4},
     {"mode_form", kGood + "mode = \"rw-rw----\"\n", Fault::kMalformed, "vnic[2].mode", 4},
+    {"owner_of_another", kGood + "owner = 1001\n", Fault::kInconsistent, "vnic[2].owner", 4},
+    {"group_of_others", kGood + "group = 1001\n", Fault::kInconsistent, "vnic[2].group", 4},
     {"mode_setuid", kGood + "mode = \"4660\"\n", Fault::kMalformed, "vnic[2].mode", 4},
     {"mode_not_octal", kGood + "mode = \"0680\"\n", Fault::kMalformed, "vnic[2].mode", 4},
     {"process_memory_type", kGood + "process_memory = \"no\"\n", Fault::kWrongType,
@@ -179,6 +183,19 @@ INSTANTIATE_TEST_SUITE_P(Rules, RejectedVnic, testing::ValuesIn(kRejects),
 
 TEST(Vnic, name_of_32_characters_is_accepted) {
     EXPECT_TRUE(parse_after(named("\"" + std::string(32, 'x') + "\"")));
+}
+
+TEST(Vnic, socket_of_the_services_own_user_and_group_is_accepted) {
+    HostFacts host = plain_host();
+    host.gids = {1000, 27};
+    EXPECT_TRUE(parse_after(kGood + "owner = 1000\ngroup = 27\n", host));
+}
+
+TEST(Vnic, socket_of_others_is_refused_to_root_without_the_capability) {
+    HostFacts host = root_host();
+    host.may_change_owner = false;
+    expect_only(parse_after(kGood + "owner = 1000\n", host), Fault::kInconsistent, "vnic[2].owner",
+                4 + kLinesBefore);
 }
 
 TEST(Vnic, unknown_network_near_a_known_one_is_offered_it) {
@@ -214,26 +231,35 @@ class VnicRequest : public testing::Test {
 
 TEST_F(VnicRequest, good_object_gives_the_vnic) {
     const auto vnic = parse_vnic_request(
-        R"({"name": "c", "network": "green", "address": "10.0.0.3", "max_qps": 10})", in_force_);
+        R"({"name": "c", "network": "green", "address": "10.0.0.3", "max_qps": 10})", in_force_,
+        plain_host());
     ASSERT_TRUE(vnic) << to_string(vnic.error()[0]);
     EXPECT_EQ(vnic->name, "c");
     EXPECT_EQ(vnic->quotas.max_qps, 10U);
 }
 
 TEST_F(VnicRequest, text_that_is_not_json_is_refused) {
-    expect_only(parse_vnic_request("name=c", in_force_), Fault::kSyntax, "", 0);
+    expect_only(parse_vnic_request("name=c", in_force_, plain_host()), Fault::kSyntax, "", 0);
 }
 
 TEST_F(VnicRequest, name_in_use_is_a_duplicate) {
     expect_only(parse_vnic_request(R"({"name": "b", "network": "green", "address": "10.0.0.3"})",
-                                   in_force_),
+                                   in_force_, plain_host()),
                 Fault::kDuplicate, "name", 0);
 }
 
 TEST_F(VnicRequest, number_where_text_is_needed_is_refused) {
-    expect_only(parse_vnic_request(R"({"name": "c", "network": "green", "address": 1})", in_force_),
+    expect_only(parse_vnic_request(R"({"name": "c", "network": "green", "address": 1})", in_force_,
+                                   plain_host()),
                 Fault::kWrongType, "address", 0);
 }
 
 }  // namespace
 }  // namespace vrdma::control
+TEST_F(VnicRequest, socket_of_another_user_is_refused_to_an_ordinary_service) {
+    expect_only(parse_vnic_request(
+                    R"({"name": "c", "network": "green", "address": "10.0.0.3", "owner": 1001})",
+                    in_force_, plain_host()),
+                Fault::kInconsistent, "owner", 0);
+}
+

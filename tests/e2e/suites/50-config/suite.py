@@ -99,6 +99,16 @@ def system_view_as_ordinary_user_is_refused(ctx):
 
 
 @suite.case()
+def socket_of_another_user_is_refused_to_an_ordinary_service(ctx):
+    if not is_root():
+        raise Skip("needs root, to become another user")
+    text = changed('name = "b"', 'name = "b"\nowner = "root"\ngroup = "root"')
+    vrdmad(ctx, text, "--check", status=2, user="nobody",
+           parts=["vrdmad.toml:14: vnic[2].owner", "vrdmad.toml:15: vnic[2].group", "as root"])
+    vrdmad(ctx, text, "--check", status=0, parts=["ok"])
+
+
+@suite.case()
 def unwritable_runtime_directory(ctx):
     if not is_root():
         vrdmad(ctx, two_tenants, status=1, parts=["/proc/vrdma", "runtime_dir"],
