@@ -25,6 +25,7 @@
 #include <cstring>
 #include <string>
 
+#include "driver/memory/memory_map.h"
 #include "verbs/ah.h"
 #include "verbs/cq.h"
 #include "verbs/device.h"
@@ -40,7 +41,8 @@ namespace {
 
 using verbs_abi::Op;
 
-constexpr std::uint64_t kFeatures = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH;
+constexpr std::uint64_t kFeatures =
+    VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH | VRDMA_FEATURE_USERFAULT;
 constexpr char kSocketFile[] = "vrdma_socket";
 
 constinit std::mutex open_mutex;
@@ -210,6 +212,10 @@ verbs_abi::VerbsContext* alloc_context(ibv_device* device, int cmd_fd, void*) {
     if (!channel) {
         errno = channel.error().error;
         return nullptr;
+    }
+    driver::UniqueFd userfault_device = (*channel)->take_userfault_device();
+    if (userfault_device.valid()) {
+        tenant_memory::MemoryMap::instance().offer_userfault_device(userfault_device.release());
     }
     std::unique_ptr<Context> context(new (std::nothrow) Context(std::move(*channel)));
     if (context == nullptr || !context->qp_table.create(context->limits().max_qps)) {

@@ -127,8 +127,11 @@ class OpenJob final : public platform::Job {
         } else {
             vrdma_rsp_open response = connection.open_response(request_);
             response.context_id = *index_;
+            const std::array files = {tenant_file_,
+                                      connection.environment_.vnic->userfault_device.get()};
+            const bool both = (response.features & VRDMA_FEATURE_USERFAULT) != 0;
             connection.respond(header_, VRDMA_STATUS_OK, "", std::as_bytes(std::span(&response, 1)),
-                               tenant_file_);
+                               std::span(files).first(both ? 2 : 1));
         }
         close(tenant_file_);
         connection.busy_ = false;
@@ -287,7 +290,8 @@ void Connection::warn(std::string_view what) {
 
 uint64_t Connection::features() const {
     return VRDMA_FEATURE_PEER_DEATH |
-           (environment_.vnic->process_memory ? VRDMA_FEATURE_PROCESS_MEMORY : 0U);
+           (environment_.vnic->process_memory ? VRDMA_FEATURE_PROCESS_MEMORY : 0U) |
+           (environment_.vnic->userfault_device.is_open() ? VRDMA_FEATURE_USERFAULT : 0U);
 }
 
 vrdma_rsp_open Connection::open_response(const vrdma_cmd_open& request) const {
@@ -605,7 +609,8 @@ void Connection::submit(std::unique_ptr<platform::Job> job) {
 }
 
 void Connection::respond(const vrdma_command_header& header, vrdma_status status,
-                         std::string_view reason, std::span<const std::byte> body, int file) {
+                         std::string_view reason, std::span<const std::byte> body,
+                         std::span<const int> files) {
     vrdma_response_header response{};
     response.opcode = header.opcode;
     response.status = static_cast<uint16_t>(status);
@@ -615,18 +620,18 @@ void Connection::respond(const vrdma_command_header& header, vrdma_status status
                 std::min(reason.size(), sizeof response.reason - 1));
     std::array<iovec, 2> parts{iovec{&response, sizeof response},
                                iovec{const_cast<std::byte*>(body.data()), body.size()}};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = parts.size();
-    if (file >= 0) {
+    if (!files.empty()) {
         message.msg_control = control.data();
-        message.msg_controllen = control.size();
+        message.msg_controllen = CMSG_SPACE(files.size_bytes());
         cmsghdr* part = CMSG_FIRSTHDR(&message);
         part->cmsg_level = SOL_SOCKET;
         part->cmsg_type = SCM_RIGHTS;
-        part->cmsg_len = CMSG_LEN(sizeof(int));
-        std::memcpy(CMSG_DATA(part), &file, sizeof file);
+        part->cmsg_len = CMSG_LEN(files.size_bytes());
+        std::memcpy(CMSG_DATA(part), files.data(), files.size_bytes());
     }
     if (!ending_ && sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
         end();  // it is gone, or does not read its answers

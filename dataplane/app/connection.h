@@ -14,6 +14,7 @@
 
 #include "dataplane/app/mailbox.h"
 #include "dataplane/platform/aside.h"
+#include "dataplane/platform/owned_file.h"
 #include "dataplane/platform/tenant_ports.h"
 #include "dataplane/platform/worker.h"
 #include "dataplane/tenant/quota.h"
@@ -26,7 +27,8 @@ struct AttachedVnic {
     uint32_t index = 0;
     std::string name;
     Vnic device;
-    bool process_memory = true;  // regions of kind PROCESS are accepted
+    bool process_memory = true;            // regions of kind PROCESS are accepted
+    platform::OwnedFile userfault_device;  // for its tenants; not open: they get none
     Quota quota{ResourceCounts{}};
     platform::Aside aside;
     std::chrono::steady_clock::time_point quiet_until;  // of warnings that tenants can cause
@@ -94,7 +96,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     [[nodiscard]] uint64_t features() const;  // on offer
     void warn(std::string_view what);
     void respond(const vrdma_command_header& header, vrdma_status status, std::string_view reason,
-                 std::span<const std::byte> body, int file = -1);
+                 std::span<const std::byte> body, std::span<const int> files = {});
     void submit(std::unique_ptr<platform::Job> job);
     // After a job: on to the next message, or to the end.
     void resume();

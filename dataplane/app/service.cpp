@@ -6,12 +6,14 @@
 // they forget it.
 #include "dataplane/app/service.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 
@@ -49,6 +51,8 @@ std::array<vrdma_gid_entry, VRDMA_GID_TABLE_LENGTH> make_gids(const control::Vni
     std::copy(config.address.octets.begin(), config.address.octets.end(), gids[3].gid + 12);
     return gids;
 }
+
+constexpr char kUserfault[] = "/dev/userfaultfd";
 
 // What is scarce for the whole service and not in the configuration: no vNIC gets more than a
 // share.
@@ -347,6 +351,15 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
     attached.index = static_cast<uint32_t>(slot - records_.begin());
     attached.name = config.name;
     attached.process_memory = config.process_memory;
+    if (config.userfaultfd) {
+        attached.userfault_device = platform::OwnedFile(::open(kUserfault, O_RDWR | O_CLOEXEC));
+        if (!attached.userfault_device.is_open()) {
+            return tl::unexpected(
+                fmt::format("vNIC {} is to hand over {}, which cannot be opened: {}; it needs root "
+                            "and Linux 6.1, or set userfaultfd = false",
+                            config.name, kUserfault, std::strerror(errno)));
+        }
+    }
     attached.quota = Quota(make_limits(config.quotas));
     Vnic& device = attached.device;
     device.present = true;

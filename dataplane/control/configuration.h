@@ -117,6 +117,7 @@ struct VnicConfig {
     MacAddress mac;       ///< as configured, else derived_mac(address); unique within the network
     SocketAccess access;
     bool process_memory = true;  ///< may memory be reached through /proc/PID/mem?
+    bool userfaultfd = false;    ///< do its programs get /dev/userfaultfd, to adopt memory with?
     VnicQuotas quotas;
 };
 
@@ -160,9 +161,9 @@ struct Configuration {
 /// What validation has to know about the process and the host.
 struct HostFacts {
     std::uint32_t uid{};
-    std::optional<std::string> xdg_runtime_dir;
     std::vector<std::uint32_t> gids;  ///< of all groups the process is in
     bool may_change_owner{};          ///< CAP_CHOWN: may give files to any user and group
+    std::optional<std::string> xdg_runtime_dir;
     std::vector<std::uint32_t> cpus;  ///< this process may run on; empty: unknown, not checked
 };
 

@@ -222,6 +222,7 @@ Json to_json(const VnicInfo& vnic) {
         {"system_device", vnic.system_device.empty() ? Json(nullptr) : Json(vnic.system_device)},
         {"socket", socket_of(vnic)},
         {"process_memory", vnic.config.process_memory},
+        {"userfaultfd", vnic.config.userfaultfd},
         {"pids", vnic.pids},
         {"contexts", vnic.contexts},
         {"pds", vnic.pds},

@@ -235,6 +235,7 @@ VnicConfig read_vnic(const Value& table, std::string path, const Configuration& 
     read_principal(reader, "group", group_id, vnic.access.group);
     read_mode(reader, vnic.access.mode);
     reader.boolean("process_memory", vnic.process_memory);
+    reader.boolean("userfaultfd", vnic.userfaultfd);
     read_quotas(reader, rest.limits, vnic.quotas);
     reader.finish();
     check_unique(reader, vnic, rest);
@@ -242,7 +243,6 @@ VnicConfig read_vnic(const Value& table, std::string path, const Configuration& 
     return vnic;
 }
 
-}  // namespace vrdma::control
 void check_socket_access(const Value& table, std::string path, const SocketAccess& access,
                          const HostFacts& host, ErrorSink& errors) {
     if (host.may_change_owner) {
@@ -269,3 +269,4 @@ void check_socket_access(const Value& table, std::string path, const SocketAcces
     }
 }
 
+}  // namespace vrdma::control

@@ -60,7 +60,7 @@ VRDMA_STATIC_ASSERT(sizeof(struct vrdma_response_header) == 128, "size");
 
 /* ---- OPEN. fds: [0] doorbell memory (sealed against shrinking), [1] kick eventfd.
  *      Response fds: [0] event socket (SOCK_SEQPACKET, vrdma_event messages; hang-up = device
- * gone). */
+ *      gone), with VRDMA_FEATURE_USERFAULT [1] an open /dev/userfaultfd. */
 struct vrdma_cmd_open {
     uint32_t abi_major;
     uint32_t abi_minor;

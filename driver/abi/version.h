@@ -24,3 +24,4 @@ enum {
 /* Feature bits, negotiated by OPEN. */
 #define VRDMA_FEATURE_PROCESS_MEMORY (UINT64_C(1) << 0) /* regions of kind PROCESS are accepted */
 #define VRDMA_FEATURE_PEER_DEATH (UINT64_C(1) << 1)     /* a dead peer is reported at once */
+#define VRDMA_FEATURE_USERFAULT (UINT64_C(1) << 2)      /* OPEN hands over /dev/userfaultfd */

@@ -57,7 +57,8 @@ tl::expected<UniqueFd, CommandError> connect_to(const char* path) {
 }
 
 // Takes the descriptors out of a received message: the first into `received`, the rest are closed.
-void take_descriptors(msghdr& message, UniqueFd* received) {
+void take_descriptors(msghdr& message, std::span<UniqueFd> received) {
+    std::size_t taken = 0;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
          header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
@@ -68,8 +69,8 @@ void take_descriptors(msghdr& message, UniqueFd* received) {
             int fd = -1;
             std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
             UniqueFd owner(fd);
-            if (received != nullptr && !received->valid()) {
-                *received = std::move(owner);
+            if (taken < received.size()) {
+                received[taken++] = std::move(owner);
             }
         }
     }
@@ -113,14 +114,16 @@ tl::expected<void, CommandError> SocketChannel::open_device(std::string_view pro
     body.process_id = static_cast<std::uint32_t>(::getpid());
     program.copy(body.program, sizeof body.program - 1);
     const std::array fds = {doorbell_pages_.fd(), kick_.get()};
+    std::array<UniqueFd, 2> received;
     const auto answer = exchange({.opcode = VRDMA_CMD_OPEN,
                                   .body = std::as_bytes(std::span(&body, 1)),
                                   .tail = {},
                                   .fds = fds},
-                                 std::as_writable_bytes(std::span(&info_, 1)), &event_socket_);
+                                 std::as_writable_bytes(std::span(&info_, 1)), received);
     if (!answer) {
         return answer;
     }
+    event_socket_ = std::move(received[0]);
     if (!event_socket_.valid()) {
         return broken(command_error(EPROTO, "the device answered OPEN without an event socket"));
     }
@@ -129,6 +132,13 @@ tl::expected<void, CommandError> SocketChannel::open_device(std::string_view pro
                                     "the service speaks version %u of the contract, this "
                                     "driver version %u",
                                     info_.abi_major, unsigned{VRDMA_ABI_MAJOR}));
+    }
+    if ((info_.features & VRDMA_FEATURE_USERFAULT) != 0) {
+        if (!received[1].valid()) {
+            return broken(command_error(
+                EPROTO, "the device announced /dev/userfaultfd and did not hand it over"));
+        }
+        userfault_device_ = std::move(received[1]);
     }
     doorbell_pages_.close_fd();
     doorbell_ = Doorbell(static_cast<vrdma_doorbell*>(doorbell_pages_.data()), kick_.get());
@@ -141,12 +151,12 @@ tl::expected<void, CommandError> SocketChannel::request(const Command& command,
         return tl::unexpected(command_error(EIO, "the device is gone"));
     }
     const std::lock_guard lock(mutex_);
-    return exchange(command, response, nullptr);
+    return exchange(command, response, {});
 }
 
 tl::expected<void, CommandError> SocketChannel::exchange(const Command& command,
                                                          std::span<std::byte> response,
-                                                         UniqueFd* received) {
+                                                         std::span<UniqueFd> received) {
     ++tag_;
     const auto sent = send(command);
     if (!sent) {
@@ -201,7 +211,7 @@ tl::expected<void, CommandError> SocketChannel::send(const Command& command) {
 
 tl::expected<void, CommandError> SocketChannel::receive(const Command& command,
                                                         std::span<std::byte> response,
-                                                        UniqueFd* received) {
+                                                        std::span<UniqueFd> received) {
     vrdma_response_header header{};
     std::array<iovec, 2> parts = {{{&header, sizeof header}, {response.data(), response.size()}}};
     alignas(cmsghdr) std::array<std::byte, kControlBytes> control{};
@@ -254,6 +264,7 @@ void SocketChannel::abandon() {
     socket_.reset();
     event_socket_.reset();
     kick_.reset();
+    userfault_device_.reset();
     doorbell_pages_.abandon();
 }
 

@@ -32,6 +32,9 @@ class SocketChannel final : public Channel {
     void mark_dead() override { dead_.store(true, std::memory_order_release); }
     void abandon() override;
     void say_goodbye() override;
+    // The open /dev/userfaultfd that a device with VRDMA_FEATURE_USERFAULT handed over; once, then
+    // and else none.
+    [[nodiscard]] UniqueFd take_userfault_device() { return std::move(userfault_device_); }
 
   private:
     SocketChannel() = default;
@@ -40,11 +43,11 @@ class SocketChannel final : public Channel {
                                                                std::uint64_t features);
     [[nodiscard]] tl::expected<void, CommandError> exchange(const Command& command,
                                                             std::span<std::byte> response,
-                                                            UniqueFd* received);
+                                                            std::span<UniqueFd> received);
     [[nodiscard]] tl::expected<void, CommandError> send(const Command& command);
     [[nodiscard]] tl::expected<void, CommandError> receive(const Command& command,
                                                            std::span<std::byte> response,
-                                                           UniqueFd* received);
+                                                           std::span<UniqueFd> received);
     [[nodiscard]] tl::unexpected<CommandError> broken(const CommandError& error);
 
     std::mutex mutex_;
@@ -53,6 +56,7 @@ class SocketChannel final : public Channel {
     UniqueFd socket_;
     UniqueFd event_socket_;
     UniqueFd kick_;
+    UniqueFd userfault_device_;
     SharedMemory doorbell_pages_;
     Doorbell doorbell_;
     vrdma_rsp_open info_{};

@@ -326,8 +326,20 @@ void MemoryMapState::count_own_thread(int32_t change) {
 
 void MemoryMapState::set_device(int fd) {
     const auto held = lock();
-    close_and_forget(device_fd_);
+    if (const int ours = device(); ours >= 0) {
+        close(ours);
+    }
     device_fd_ = fd;
+    struct stat now {};
+    device_inode_ = fd >= 0 && fstat(fd, &now) == 0 ? now.st_ino : 0;
+    device_of_inode_ = now.st_dev;
+}
+
+int MemoryMapState::device() const {
+    struct stat now {};
+    const bool ours = device_fd_ >= 0 && fstat(device_fd_, &now) == 0 &&
+                      now.st_ino == device_inode_ && now.st_dev == device_of_inode_;
+    return ours ? device_fd_ : -1;
 }
 
 void MemoryMapState::set_policy(const Policy& policy) {

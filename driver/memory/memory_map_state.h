@@ -83,7 +83,9 @@ class MemoryMapState {
     void note_inner_pages(Draft& draft) const;
     void let_go(const Record& record);
     void collect();
-    Withholding withholding() { return find_withholding(policy_, device_fd_, own_threads_); }
+    Withholding withholding() { return find_withholding(policy_, device(), own_threads_); }
+    // The userfaultfd device that was offered, or -1: none, or the program closed it under us.
+    [[nodiscard]] int device() const;
     void privatize(const Vma& vma) const;
     Interval next_inner(uint64_t offset) const;
     void copy_pages(const Vma& vma, uint64_t start, uint64_t end) const;
@@ -97,6 +99,8 @@ class MemoryMapState {
     uint64_t next_pin_ = 1;
     uint32_t own_threads_ = 0;
     int device_fd_ = -1;
+    uint64_t device_inode_ = 0;
+    uint64_t device_of_inode_ = 0;
     int process_fd_ = -1;
     ino_t process_inode_ = 0;
     int fork_pipe_[2] = {-1, -1};

@@ -77,7 +77,7 @@ std::string list_target(const std::string& path, const Raw& raw) {
 /// Numbers as numbers, where the API takes a name or a number, and truth values as such. What is
 /// neither stays text, which the service refuses with what it expects.
 Json value_of(const std::string& key, const std::string& text) {
-    if (key == "process_memory") {
+    if (key == "process_memory" || key == "userfaultfd") {
         return text == "true" || text == "false" ? Json(text == "true") : Json(text);
     }
     if (key != "owner" && key != "group" && !key.starts_with("max_")) {
@@ -198,6 +198,8 @@ class Builder {
         take_text(app, "process_memory",
                   "true or false: may memory be reached through the process; true if not given",
                   false);
+        take_text(app, "userfaultfd",
+                  "true or false: do its programs get /dev/userfaultfd; false if not given", false);
         for (const char* quota :
              {"max_contexts", "max_pds", "max_mrs", "max_cqs", "max_qps", "max_srqs"}) {
             take_text(app, quota, "Quota", false);

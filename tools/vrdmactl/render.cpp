@@ -141,6 +141,8 @@ std::string render_vnic(const Json& vnic) {
     fields.add("Socket access", fmt::format("mode {}, owner {}, group {}", text_of(socket, "mode"),
                                             id_text("owner"), id_text("group")));
     fields.add("Process memory", member(vnic, "process_memory") == false ? "refused" : "permitted");
+    fields.add("userfaultfd",
+               member(vnic, "userfaultfd") == true ? "handed over" : "not handed over");
     fields.add("Processes", join(member(vnic, "pids"), ", "));
     fields.add("Contexts", used_of(vnic, "contexts", quotas, "max_contexts"));
     fields.add("Protection domains", used_of(vnic, "pds", quotas, "max_pds"));

@@ -41,6 +41,7 @@ TEST(Vnic, without_optional_keys_gets_the_defaults) {
     EXPECT_FALSE(vnic.access.group);
     EXPECT_EQ(vnic.access.mode, 0660U);
     EXPECT_TRUE(vnic.process_memory);
+    EXPECT_FALSE(vnic.userfaultfd);
     EXPECT_EQ(vnic.quotas.max_qps, 8192U);
     EXPECT_EQ(vnic.quotas.max_mr_bytes, std::uint64_t{1} << 40);
 }
@@ -51,6 +52,7 @@ owner = "root"
 group = 4242
 mode = "666"
 process_memory = false
+userfaultfd = true
 max_contexts = 1
 max_pds = 2
 max_mrs = 3
@@ -70,6 +72,7 @@ max_mr_bytes = "64 GiB"
     EXPECT_EQ(vnic.access.group, 4242U);
     EXPECT_EQ(vnic.access.mode, 0666U);
     EXPECT_FALSE(vnic.process_memory);
+    EXPECT_TRUE(vnic.userfaultfd);
     EXPECT_EQ(vnic.quotas.max_contexts, 1U);
     EXPECT_EQ(vnic.quotas.max_pds, 2U);
     EXPECT_EQ(vnic.quotas.max_mrs, 3U);
@@ -148,15 +151,16 @@ const Reject kRejects[] = {
     {"owner_no_change", kGood + "owner = 4294967295\n", Fault::kOutOfRange, "vnic[2].owner", 4},
     {"group_unknown", kGood + "group = \"no such group\"\n", Fault::kUnknownName, "vnic[2].group",
      4},
+    {"owner_of_another", kGood + "owner = 1001\n", Fault::kInconsistent, "vnic[2].owner", 4},
+    {"group_of_others", kGood + "group = 1001\n", Fault::kInconsistent, "vnic[2].group", 4},
     {"group_negative", kGood + "group = -1\n", Fault::kOutOfRange, "vnic[2].group", 4},
     {"mode_type", kGood + "mode = 432\n", Fault::kWrongType, "vnic[2].mode", 4},
     {"mode_form", kGood + "mode = \"rw-rw----\"\n", Fault::kMalformed, "vnic[2].mode", 4},
-    {"owner_of_another", kGood + "owner = 1001\n", Fault::kInconsistent, "vnic[2].owner", 4},
-    {"group_of_others", kGood + "group = 1001\n", Fault::kInconsistent, "vnic[2].group", 4},
     {"mode_setuid", kGood + "mode = \"4660\"\n", Fault::kMalformed, "vnic[2].mode", 4},
     {"mode_not_octal", kGood + "mode = \"0680\"\n", Fault::kMalformed, "vnic[2].mode", 4},
     {"process_memory_type", kGood + "process_memory = \"no\"\n", Fault::kWrongType,
      "vnic[2].process_memory", 4},
+    {"userfaultfd_type", kGood + "userfaultfd = 1\n", Fault::kWrongType, "vnic[2].userfaultfd", 4},
     {"mode_owner_locked_out", kGood + "mode = \"0060\"\n", Fault::kOutOfRange, "vnic[2].mode", 4},
     {"max_contexts_zero", kGood + "max_contexts = 0\n", Fault::kOutOfRange, "vnic[2].max_contexts",
      4},
@@ -181,10 +185,6 @@ const Reject kRejects[] = {
 INSTANTIATE_TEST_SUITE_P(Rules, RejectedVnic, testing::ValuesIn(kRejects),
                          [](const auto& test) { return std::string(test.param.what); });
 
-TEST(Vnic, name_of_32_characters_is_accepted) {
-    EXPECT_TRUE(parse_after(named("\"" + std::string(32, 'x') + "\"")));
-}
-
 TEST(Vnic, socket_of_the_services_own_user_and_group_is_accepted) {
     HostFacts host = plain_host();
     host.gids = {1000, 27};
@@ -196,6 +196,10 @@ TEST(Vnic, socket_of_others_is_refused_to_root_without_the_capability) {
     host.may_change_owner = false;
     expect_only(parse_after(kGood + "owner = 1000\n", host), Fault::kInconsistent, "vnic[2].owner",
                 4 + kLinesBefore);
+}
+
+TEST(Vnic, name_of_32_characters_is_accepted) {
+    EXPECT_TRUE(parse_after(named("\"" + std::string(32, 'x') + "\"")));
 }
 
 TEST(Vnic, unknown_network_near_a_known_one_is_offered_it) {
@@ -254,8 +258,6 @@ TEST_F(VnicRequest, number_where_text_is_needed_is_refused) {
                 Fault::kWrongType, "address", 0);
 }
 
-}  // namespace
-}  // namespace vrdma::control
 TEST_F(VnicRequest, socket_of_another_user_is_refused_to_an_ordinary_service) {
     expect_only(parse_vnic_request(
                     R"({"name": "c", "network": "green", "address": "10.0.0.3", "owner": 1001})",
@@ -263,3 +265,5 @@ TEST_F(VnicRequest, socket_of_another_user_is_refused_to_an_ordinary_service) {
                 Fault::kInconsistent, "owner", 0);
 }
 
+}  // namespace
+}  // namespace vrdma::control

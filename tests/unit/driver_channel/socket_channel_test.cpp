@@ -40,6 +40,40 @@ TEST_F(SocketChannelTest, open_says_who_we_are_and_learns_the_device) {
     EXPECT_GE(channel->event_socket(), 0);
 }
 
+class UserfaultDeviceTest : public SocketChannelTest {
+  protected:
+    UserfaultDeviceTest() {
+        device_.features = VRDMA_FEATURE_USERFAULT;
+        device_.userfault_device = file_.get();  // any file will do
+    }
+    tl::expected<std::unique_ptr<SocketChannel>, CommandError> offer(std::uint64_t features) {
+        return SocketChannel::open(device_.socket_path().c_str(), "program", features);
+    }
+    const UniqueFd file_{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+};
+
+TEST_F(UserfaultDeviceTest, open_takes_what_is_handed_over_once) {
+    const auto opened = offer(VRDMA_FEATURE_USERFAULT);
+    ASSERT_TRUE(opened) << opened.error().reason;
+    const UniqueFd got = (*opened)->take_userfault_device();
+    EXPECT_TRUE(got.valid());
+    EXPECT_NE(got.get(), (*opened)->event_socket());
+    EXPECT_FALSE((*opened)->take_userfault_device().valid());
+}
+
+TEST_F(UserfaultDeviceTest, open_without_asking_takes_none) {
+    const auto opened = offer(0);
+    ASSERT_TRUE(opened) << opened.error().reason;
+    EXPECT_FALSE((*opened)->take_userfault_device().valid());
+}
+
+TEST_F(UserfaultDeviceTest, open_that_announces_and_does_not_hand_over_is_eproto) {
+    device_.corrupt_next(FakeDevice::Corruption::no_userfault_device);
+    const auto opened = offer(VRDMA_FEATURE_USERFAULT);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().error, EPROTO);
+}
+
 TEST_F(SocketChannelTest, open_cuts_a_long_program_name) {
     const auto opened =
         SocketChannel::open(device_.socket_path().c_str(), std::string(100, 'x'), 0);

@@ -149,6 +149,18 @@ TEST_F(PolicyTest, offered_device_is_used_when_the_system_call_is_refused) {
     EXPECT_EQ(status, 0);
 }
 
+TEST_F(PolicyTest, file_that_took_the_number_of_an_offered_device_stays_open) {
+    const int device = open("/dev/null", O_RDWR | O_CLOEXEC);
+    ASSERT_GE(device, 0);
+    map().offer_userfault_device(device);
+    close(device);  // as daemons do
+    const int own = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    ASSERT_EQ(own, device);
+    map().offer_userfault_device(-1);
+    EXPECT_GE(fcntl(own, F_GETFD), 0);
+    close(own);
+}
+
 TEST_F(PolicyTest, environment_forces_the_process) {
     setenv("VRDMA_MEMORY", "process", 1);
     map().set_policy(Policy::from_environment());

@@ -271,18 +271,24 @@ void FakeDevice::answer(const Command& command, std::uint64_t tag, const Answer&
     }
     std::snprintf(header.reason, sizeof header.reason, "%s", result.reason.c_str());
     std::array<iovec, 2> parts = {{{&header, sizeof header}, {body.data(), body.size()}}};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    std::vector<int> files = {result.fd};
+    if (command.opcode == VRDMA_CMD_OPEN && (info.features & VRDMA_FEATURE_USERFAULT) != 0 &&
+        corruption != Corruption::no_userfault_device) {
+        files.push_back(userfault_device);
+    }
+    const std::size_t bytes = files.size() * sizeof(int);
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = parts.size();
     if (result.fd >= 0 && corruption != Corruption::no_event_socket) {
         message.msg_control = control.data();
-        message.msg_controllen = control.size();
+        message.msg_controllen = CMSG_SPACE(bytes);
         cmsghdr* rights = CMSG_FIRSTHDR(&message);
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int));
-        std::memcpy(CMSG_DATA(rights), &result.fd, sizeof result.fd);
+        rights->cmsg_len = CMSG_LEN(bytes);
+        std::memcpy(CMSG_DATA(rights), files.data(), bytes);
     }
     ::sendmsg(connection_.get(), &message, MSG_NOSIGNAL);
     if (result.fd >= 0) {

@@ -59,7 +59,8 @@ class FakeDevice {
         wrong_opcode,
         wrong_length,
         extra_bytes,
-        no_event_socket
+        no_event_socket,
+        no_userfault_device
     };
 
     FakeDevice();
@@ -73,6 +74,7 @@ class FakeDevice {
     // Before OPEN: what it answers.
     vrdma_rsp_open info{};
     std::uint64_t features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH;
+    int userfault_device = -1;  // handed over with VRDMA_FEATURE_USERFAULT; stays the caller's
     std::uint32_t port_state = 4;
 
     void refuse_next(vrdma_command_opcode opcode, vrdma_status status, const char* reason);

@@ -1,12 +1,17 @@
 """Tenants that are in different networks, or that do what they may not, get an error of their own."""
 
+import os
 import re
 
 from harness.context import is_root
 from harness.suite import Service, Skip, Suite, check, contains, equal
 
 
-def three_tenants(runtime_dir):
+def can_hand_over_userfaultfd():
+    return is_root() and os.path.exists("/dev/userfaultfd")
+
+
+def tenants(runtime_dir):
     return f"""[service]
 runtime_dir = "{runtime_dir}"
 system_view = false
@@ -33,10 +38,21 @@ name = "z"
 network = "green"
 address = "10.0.0.9"
 process_memory = false
+[[vnic]]
+name = "plain"
+network = "green"
+address = "10.0.0.10"
+mode = "0666"
+[[vnic]]
+name = "faulting"
+network = "green"
+address = "10.0.0.11"
+mode = "0666"
+userfaultfd = {"true" if can_hand_over_userfaultfd() else "false"}
 """
 
 
-suite = Suite("isolation", Service(config=three_tenants))
+suite = Suite("isolation", Service(config=tenants))
 
 
 @suite.case(timeout=40)
@@ -110,6 +126,20 @@ def process_memory_is_refused_where_the_operator_says_so(ctx):
     contains(ended.output, "VRDMA_MEMORY=process")  # why it could not be reached otherwise
     # Everybody else does not notice.
     ctx.pair_succeeds("ibv_rc_pingpong", "-g", 3, "-n", 20, server="x", client="z")
+
+
+@suite.case(timeout=60)
+def userfaultfd_is_handed_over_where_the_operator_says_so(ctx):
+    if not can_hand_over_userfaultfd():
+        raise Skip("needs root and /dev/userfaultfd")
+    ctx.user = "nobody"
+    for vnic, reason in (("plain", "adopted, single thread"), ("faulting", "adopted, userfaultfd")):
+        ended = ctx.pair_succeeds(
+            "ibv_rc_pingpong", "-g", 3, "-n", 20, server=vnic, client=vnic,
+            wrap=lambda name: [ctx.places.staged() / "bin" / "vrdma-run", "--runtime-dir",
+                               ctx.service.runtime_dir, "--vnic", name, "--", "env",
+                               "VRDMA_LOG=info"])
+        contains(ended.client.output, reason)
 
 
 @suite.case()
