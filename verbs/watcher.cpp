@@ -58,6 +58,10 @@ tl::expected<void, int> Watcher::start(Context& context) {
         return tl::unexpected(error);
     }
     running_ = true;
+    // By us and not by the thread, which may run only after the program's first registration: that
+    // would take it for one of the program's. Not before it exists either: one of the program's
+    // would be overlooked.
+    tenant_memory::MemoryMap::instance().note_own_thread();
     pthread_setname_np(thread_, kThreadName);
     return {};
 }
@@ -87,10 +91,8 @@ void Watcher::forget(int fd) {
 }
 
 void* Watcher::run(void* self) {
-    auto& map = tenant_memory::MemoryMap::instance();
-    map.note_own_thread();
     static_cast<Watcher*>(self)->loop();
-    map.forget_own_thread();
+    tenant_memory::MemoryMap::instance().forget_own_thread();
     return nullptr;
 }
 

@@ -95,8 +95,9 @@ class MemoryMap {
     // its contents. The dataplane must have let go of the ranges before.
     void unpin(PinId id);
 
-    // Tells that the calling thread is the driver's own and never writes memory of the program.
-    // Forgotten when forget_own_thread() is called, which the thread does before it ends.
+    // Tells that one thread, which exists already, is the driver's own and never writes memory of
+    // the program. Forgotten when forget_own_thread() is called, which the thread does before it
+    // ends.
     void note_own_thread();
     void forget_own_thread();
 
