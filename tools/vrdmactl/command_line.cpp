@@ -102,6 +102,7 @@ class Builder {
         app_.add_flag("--json", raw_.json, "Print the service's answer as JSON");
         add_status();
         add_vnic();
+        add_port();
         add_qp();
         add_mr();
         add_counters();
@@ -239,6 +240,25 @@ class Builder {
                                 to.request = {"PATCH", "/v1/vnics/" + raw_.name,
                                               Json{{"state", raw_.state}}.dump()};
                                 to.render = render_vnic;
+                            }});
+    }
+
+    void add_port() {
+        CLI::App* const group = add_group("port", "Ports to other hosts");
+        CLI::App* const list = group->add_subcommand("list", "All ports");
+        entries_.push_back({list, [](Invocation& to) {
+                                to.request = {"GET", "/v1/ports", ""};
+                                to.render = render_ports;
+                            }});
+        CLI::App* const show =
+            group->add_subcommand("show", "Everything about one port, its counters and neighbours");
+        show->add_option("NAME", raw_.name, "The port's name")->required()->check(name_validator());
+        show->add_flag("--all", raw_.all, "Also counters that are zero");
+        entries_.push_back({show, [this](Invocation& to) {
+                                to.request = {"GET", "/v1/ports/" + raw_.name, ""};
+                                to.render = [all = raw_.all](const Json& answer) {
+                                    return render_port(answer, all);
+                                };
                             }});
     }
 

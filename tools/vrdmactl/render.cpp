@@ -155,6 +155,52 @@ std::string render_vnic(const Json& vnic) {
     return "vNIC " + printable(text_of(vnic, "name")) + "\n" + fields.text();
 }
 
+std::string render_ports(const Json& answer) {
+    Table table({{"NAME"},
+                 {"NETWORK"},
+                 {"STATE"},
+                 {"DRIVER"},
+                 {"MAC"},
+                 {"MTU", kRight},
+                 {"NEIGHBOURS", kRight},
+                 {"REASON"}});
+    for (const Json& port : member(answer, "ports")) {
+        table.add({text_of(port, "name"), text_of(port, "network"), text_of(port, "state"),
+                   text_of(port, "driver"), text_of(port, "mac"), text_of(port, "mtu"),
+                   std::to_string(member(port, "neighbours").size()), text_of(port, "reason")});
+    }
+    return table.text();
+}
+
+std::string render_port(const Json& port, bool all) {
+    Fields fields;
+    fields.add("State", text_of(port, "state"));
+    fields.add("Reason", text_of(port, "reason"));
+    fields.add("Network",
+               fmt::format("{} (id {})", text_of(port, "network"), text_of(port, "network_id")));
+    fields.add("Device", text_of(port, "devargs"));
+    fields.add("Driver", text_of(port, "driver"));
+    fields.add("MAC", text_of(port, "mac"));
+    fields.add("MTU", text_of(port, "mtu"));
+    fields.add("Prefix length", text_of(port, "prefix_length"));
+    fields.add("Gateway", text_of(port, "gateway"));
+    fields.add("Peers", text_of(port, "peer"));
+    fields.add("Queues", text_of(port, "queues"));
+    fields.add("Wakes workers", text_of(port, "wakes"));
+    fields.add("Attached", text_of(port, "attachments") + " times");
+    fields.add("Lost", text_of(port, "link_losses") + " times");
+    fields.add("Buffers", used_of(port, "free_buffers", port, "buffers") + " free");
+    Table neighbours({{"NEIGHBOUR"}, {"MAC"}, {"STATE"}, {"USERS", kRight}});
+    for (const Json& neighbour : member(port, "neighbours")) {
+        const std::string gid = gid_text(text_of(neighbour, "address"));
+        neighbours.add({gid.substr(0, gid.find(' ')), text_of(neighbour, "mac"),
+                        text_of(neighbour, "state"), text_of(neighbour, "users")});
+    }
+    return "Port " + printable(text_of(port, "name")) + "\n" + fields.text() +
+           (neighbours.empty() ? "" : "\n" + neighbours.text()) + "\n" +
+           counters_text(member(port, "counters"), all);
+}
+
 std::string render_mrs(const Json& answer) {
     Table table({{"VNIC"},
                  {"PROCESS", kRight},

@@ -12,6 +12,8 @@ using Json = nlohmann::ordered_json;
 
 [[nodiscard]] std::string render_status(const Json& status);
 [[nodiscard]] std::string render_vnics(const Json& answer);
+[[nodiscard]] std::string render_ports(const Json& answer);
+[[nodiscard]] std::string render_port(const Json& port, bool all);
 [[nodiscard]] std::string render_vnic(const Json& vnic);
 [[nodiscard]] std::string render_qps(const Json& answer);
 [[nodiscard]] std::string render_qp(const Json& qp);

@@ -35,6 +35,8 @@ INSTANTIATE_TEST_SUITE_P(
         Line{{"vnic", "del", "a"}, "DELETE", "/v1/vnics/a"},
         Line{{"vnic", "del", "a", "--force"}, "DELETE", "/v1/vnics/a?force=true"},
         Line{{"vnic", "set", "a", "down"}, "PATCH", "/v1/vnics/a"},
+        Line{{"port", "list"}, "GET", "/v1/ports"},
+        Line{{"port", "show", "p0", "--all"}, "GET", "/v1/ports/p0"},
         Line{{"qp", "list"}, "GET", "/v1/qps"},
         Line{{"qp", "list", "--vnic", "a", "--limit", "5"}, "GET", "/v1/qps?vnic=a&limit=5"},
         Line{{"qp", "show", "0x12"}, "GET", "/v1/qps/0x12"},

@@ -36,6 +36,41 @@ control::QpInfo stuck_queue_pair() {
     return qp;
 }
 
+control::PortInfo port_that_waits() {
+    control::PortInfo port;
+    port.config.name = "p0";
+    port.config.network = "blue";
+    port.config.devargs = "net_memif0,role=client";
+    port.state = control::PortState::kWaiting;
+    port.reason = "nobody listens";
+    port.driver = "net_memif";
+    port.mtu = 4338;
+    port.neighbours = {{{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 2}},
+                        {{2, 0, 0, 0, 0, 2}},
+                        control::NeighbourState::kStale,
+                        3}};
+    port.counters = {{"received_packets", 7, "Frames.", {}}, {"no_buffer", 0, "Empty.", {}}};
+    return port;
+}
+
+TEST(Render, port_shows_why_it_is_not_up_and_whom_it_knows) {
+    const std::string text = render_port(control::to_json(port_that_waits()), false);
+    EXPECT_THAT(text, testing::StartsWith("Port p0\n"));
+    for (const char* part : {"waiting", "nobody listens", "4338", "10.0.0.2", "02:00:00:00:00:02",
+                             "stale", "received_packets"}) {
+        EXPECT_THAT(text, HasSubstr(part));
+    }
+    EXPECT_THAT(text, Not(HasSubstr("no_buffer")));
+    EXPECT_THAT(render_port(control::to_json(port_that_waits()), true), HasSubstr("no_buffer"));
+}
+
+TEST(Render, port_list_has_a_line_for_each) {
+    const Json answer = {{"ports", Json::array({control::to_json(port_that_waits())})}};
+    const std::string text = render_ports(answer);
+    EXPECT_THAT(text, HasSubstr("nobody listens"));
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+}
+
 TEST(Render, qp_answers_an_engineers_questions) {
     const std::string text = render_qp(control::to_json(stuck_queue_pair()));
     EXPECT_THAT(text, testing::StartsWith("Queue pair 0x000012 (18), RC, ERR\n"));
