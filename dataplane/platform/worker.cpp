@@ -76,6 +76,14 @@ Worker::Worker(Shard& shard, const WorkerOptions& options, int done_event)
 }
 
 Worker::~Worker() {
+    // The thread has ended. Nobody waits for what is left: the jobs of the service's own end.
+    Job* left = nullptr;
+    while (submitted_.pop(left) || finished_.pop(left)) {
+        delete left;
+    }
+    for (Job* const unfinished : running_) {
+        delete unfinished;
+    }
     close(epoll_);
     close(wake_event_);
 }
