@@ -4,7 +4,9 @@ and verify data meanwhile. A run prints its seed; `vrdma-hostile --seed` replays
 import functools
 import os
 
-from harness.suite import Service, Suite, check
+from harness.suite import Service, Suite, check, equal
+from lab import service as lab_service
+from lab.tree import Tree
 
 
 def tenants(runtime_dir, workers=1):
@@ -56,3 +58,28 @@ def pages_that_never_come_are_refused_without_process_memory(ctx):
 two = Suite("hostile_two_workers",
             Service(config=functools.partial(tenants, workers=2)))
 two.add("every_attack", functools.partial(run, seconds=30), timeout=105)
+
+
+# The same against a service that notices every access outside its own memory, undefined behaviour
+# and leaks. It is several times slower, so the victims may stand still for longer.
+sanitized = Suite("hostile_sanitized", builds={"asan": ["vrdmad"]})
+
+
+@sanitized.case(timeout=150)
+def every_attack(ctx):
+    tree = Tree.built(ctx.places.build_also("asan", ["vrdmad"]))
+    tree.vrdmactl = ctx.tree.vrdmactl
+    service = lab_service.Service(
+        tree, functools.partial(tenants, workers=2), within=ctx.places.scratch,
+        inside=["env", "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1",
+                "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"])
+    try:
+        ctx.service = service.start(timeout=60)
+        run(ctx, 40, gap_ms=8000)
+        run(ctx, 0, "--vnic", "strict", "--only", "silent-pages", gap_ms=8000)
+        equal(service.stop(grace=30), 0, "the exit status after SIGTERM")
+    finally:
+        service.kill()
+        print("--- vrdmad's log\n" + service.log_text())
+    for word in ("AddressSanitizer", "LeakSanitizer", "runtime error"):
+        check(word not in service.log_text(), "a sanitizer complained")
