@@ -61,13 +61,21 @@ void UcEnd::reset(const EndConfig& config, Instant) {
                    .initial_psn = config.send_psn,
                    .path_mtu = config.path_mtu});
     receiver_.reset({.initial_psn = config.receive_psn, .path_mtu = config.path_mtu});
-    posted_ = failed_ = false;
+    posted_.reset();
+    failed_ = false;
+}
+
+void UcEnd::fail() {
+    if (posted_ && !failed_) {
+        sender_.fail_message(*posted_, transport::CompletionStatus::Flushed);
+    }
+    failed_ = true;
 }
 
 std::optional<transport::Completion> UcEnd::poll_completion() {
     const auto completion = sender_.poll_completion();
     if (completion) {
-        posted_ = false;
+        posted_.reset();
     }
     return completion;
 }

@@ -130,7 +130,7 @@ class UcEnd : public End {
     [[nodiscard]] bool can_post() const override { return !failed_ && sender_.can_post(); }
     void post(const transport::Message& message) override {
         sender_.post(message);
-        posted_ = true;
+        posted_ = message.id;
     }
     std::optional<transport::PacketPlan> poll_request(Instant) override {
         return sender_.poll_transmit();
@@ -153,17 +153,17 @@ class UcEnd : public End {
     void fail_message(uint32_t id, transport::CompletionStatus status) override {
         sender_.fail_message(id, status);
     }
-    void fail() override { failed_ = true; }
+    void fail() override;
     [[nodiscard]] bool requester_failed() const override { return failed_; }
     [[nodiscard]] bool responder_failed() const override { return failed_; }
-    [[nodiscard]] bool drained() const override { return !posted_; }
+    [[nodiscard]] bool drained() const override { return !posted_.has_value(); }
     [[nodiscard]] Instant next_deadline() const override { return Instant::never(); }
     void on_deadline(Instant) override {}
 
   private:
     transport::UcSender sender_;
     transport::UcReceiver receiver_;
-    bool posted_ = false;
+    std::optional<uint32_t> posted_;  // the message under way
     bool failed_ = false;
 };
 

@@ -24,5 +24,13 @@ INSTANTIATE_TEST_SUITE_P(Ladder, LadderTest, testing::ValuesIn(ladder_steps()),
                              return name;
                          });
 
+// Shares of the lossless rate below which the transport would be no better than others.
+TEST(GoodputTest, loss_and_reordering_leave_what_is_promised) {
+    const double lossless = goodput({"lossless", true, 0, 0});
+    EXPECT_GE(goodput({"loss 1 %", true, 0.01, 0}), 0.90 * lossless);
+    EXPECT_GE(goodput({"loss 2 %", true, 0.02, 0}), 0.85 * lossless);
+    EXPECT_GE(goodput({"reordered by 64", true, 0, 64}), 0.90 * lossless);
+}
+
 }  // namespace
 }  // namespace vrdma::sim

@@ -173,7 +173,7 @@ ConnectionConfig draw_connection(const Drawer& drawer, uint64_t part) {
         c.scarce_time = Duration{static_cast<int64_t>(scarce.magnitude(1'000, 3'000'000))};
     }
     Random failing = drawer.axis(Axis::Failing, part);
-    if (c.service == wire::Service::Rc && failing.chance(0.25)) {
+    if (failing.chance(0.25)) {
         for (OperationMix& mix : c.mix) {
             mix.failing = failing.magnitude(0.002, 0.1);
         }
@@ -185,7 +185,7 @@ ConnectionConfig draw_connection(const Drawer& drawer, uint64_t part) {
                   static_cast<uint32_t>(wrap ? uint64_t{0} - psn.between(0, 300) : psn.next());
     }
     Random timers = drawer.axis(Axis::Timers, part);
-    c.timeout = static_cast<uint8_t>(timers.between(8, 15));
+    c.timeout = static_cast<uint8_t>(timers.chance(0.1) ? 0 : timers.between(8, 15));
     c.retry_count = static_cast<uint8_t>(timers.between(1, 7));
     c.rnr_retry = timers.coin() ? 7 : static_cast<uint8_t>(timers.between(0, 6));
     c.rnr_timer = static_cast<uint8_t>(timers.between(1, 14));

@@ -76,6 +76,9 @@ Fate Workload::draw_fate(Operation operation, uint32_t length) {
     if (length == 0 || !random_.chance(mix_.failing)) {
         return Fate::Success;
     }
+    if (service_ == wire::Service::Uc) {
+        return Fate::LocalSourceGone;  // nobody says what went wrong at the other side
+    }
     const bool far = random_.coin();
     const bool wrong = random_.coin();
     switch (operation) {
