@@ -12,7 +12,10 @@ namespace vrdma::transport {
 namespace {
 
 constexpr uint8_t kFirstWindowQuarters = 1;
-constexpr uint8_t kMaxWindowQuarters = 64;  // and never more than a smoothed round trip
+constexpr uint8_t kMaxWindowQuarters = 128;
+// The window never exceeds a smoothed round trip (RFC 8985 6.2.1), or this where round trips are
+// shorter than what a network reorders by: 64 packets of 4 KiB at 20 Gb/s.
+constexpr Duration kMaxShortWindow = Duration::microseconds(100);
 constexpr uint32_t kCalmDeliveries = 16 * kWindowPackets;  // RFC 8985: 16 recoveries
 
 }  // namespace
@@ -21,7 +24,8 @@ Duration LossRecovery::reorder_window(const RttEstimator& rtt) const {
     if (!rtt.known()) {
         return kInitialTimeout;
     }
-    return {std::min(rtt.minimum().ns / 4 * window_quarters_, rtt.smoothed().ns)};
+    return {std::min(rtt.minimum().ns / 4 * window_quarters_,
+                     std::max(rtt.smoothed().ns, kMaxShortWindow.ns))};
 }
 
 bool LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
@@ -29,10 +33,7 @@ bool LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
     const Stamp sent = window.sent_at(sequence);
     const Duration age = sent.age(now);
     if (window.retransmitted(sequence) && rtt.known() && age < rtt.minimum()) {
-        // The answer to the first copy.
-        window_quarters_ =
-            std::min<uint8_t>(static_cast<uint8_t>(window_quarters_ * 2), kMaxWindowQuarters);
-        calm_ = 0;
+        on_needless();  // the answer to the first copy
         return true;
     }
     if (++calm_ >= kCalmDeliveries) {
@@ -50,14 +51,21 @@ bool LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
     return false;
 }
 
-uint32_t LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
-                              const RttEstimator& rtt, Instant now) {
+void LossRecovery::on_needless() {
+    calm_ = 0;
+    if (window_quarters_ < kMaxWindowQuarters) {
+        window_quarters_ = static_cast<uint8_t>(window_quarters_ * 2);
+    }
+}
+
+WindowBits LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
+                                const RttEstimator& rtt, Instant now) {
     deadline_ = Instant::never();
+    WindowBits lost;
     if (!any_ || from >= end) {
-        return 0;
+        return lost;
     }
     const Duration patience{newest_rtt_.ns + reorder_window(rtt).ns};
-    uint32_t lost = 0;
     window.each_flying(from, end, [&](Sequence s) {
         const Stamp sent = window.sent_at(s);
         const int32_t later = sent.compare(newest_sent_);
@@ -67,7 +75,7 @@ uint32_t LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
         const Duration age = sent.age(now);
         if (age >= patience) {
             window.lose(s, s + 1);
-            ++lost;
+            lost.set(s);
         } else {
             deadline_ = std::min(deadline_, now + Duration{patience.ns - age.ns + Stamp::kTick.ns});
         }

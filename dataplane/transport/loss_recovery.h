@@ -20,9 +20,11 @@ class LossRecovery {
     // sent twice without need.
     bool on_delivered(const SendWindow& window, Sequence sequence, const RttEstimator& rtt,
                       Instant now);
-    // Marks what is lost of [from, end) of the window; returns how many.
-    uint32_t detect(SendWindow& window, Sequence from, Sequence end, const RttEstimator& rtt,
-                    Instant now);
+    // A packet arrived that had been taken for lost.
+    void on_needless();
+    // Marks what is lost of [from, end) of the window; returns which.
+    WindowBits detect(SendWindow& window, Sequence from, Sequence end, const RttEstimator& rtt,
+                      Instant now);
     // When to call detect() again without news.
     [[nodiscard]] Instant deadline() const { return deadline_; }
     // The timer ran out: what was learnt about order before is void.

@@ -161,7 +161,7 @@ std::optional<PacketPlan> RcRequester::poll_transmit(Instant now) {
         if (dcqcn_.advance(now)) {
             set_pace();
         }
-        pacing_blocked_ = !pacer_.ready(now);
+        pacing_blocked_ = !pacer_.ready(now) && !beyond_window_;
         if (pacing_blocked_) {
             return std::nullopt;
         }
@@ -198,7 +198,8 @@ PacketPlan RcRequester::plan_cnp(Instant now) {
 
 void RcRequester::set_pace() {
     if (config_.peer == PeerKind::Vrdma) {
-        const Duration gap = swift_.gap(rtt_.smoothed());
+        // What the timer would send again anyway need not wait longer than the timer.
+        const Duration gap = std::min(swift_.gap(rtt_.smoothed()), rtt_.timeout());
         if (gap.ns != 0) {
             pacer_.set_gap(gap);
             return;

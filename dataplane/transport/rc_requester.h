@@ -195,7 +195,7 @@ class RcRequester {
     void acknowledge(Sequence upto, Instant now);
     // The peer has received the requests (it may only hold them); a response is here.
     void arrived(Sequence from, Sequence end, Instant now);
-    void answered(Sequence sequence, Instant now);
+    void answered(const Outstanding& m, Sequence sequence, Instant now);
     void progress(Instant now);
     // The responses from response_next_ on are missing though later answers came.
     void implied_nak();

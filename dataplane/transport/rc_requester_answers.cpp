@@ -90,6 +90,13 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
 
 void RcRequester::tell_swift(uint32_t in_flight_before, Instant now) {
     const uint32_t in_flight = window_.in_flight();
+    if (in_flight < in_flight_before) {
+        // The peer lives, if only behind a hole: the hole is LossRecovery's affair, not the
+        // timer's.
+        timer_start_ = std::max(timer_start_, now);
+        backoff_ = 0;
+        probed_ = false;
+    }
     if (news_rtt_.ns > 0) {
         rtt_.sample(news_rtt_);
     }
@@ -248,6 +255,9 @@ void RcRequester::acknowledge(Sequence upto, Instant now) {
 
 void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
     if (config_.peer == PeerKind::Vrdma) {
+        if (window_.any_lost(from, end)) {
+            requests_.on_needless();
+        }
         window_.each_flying(from, end, [this, now](Sequence s) {
             if (!window_.waiting(s) && requests_.on_delivered(window_, s, rtt_, now)) {
                 ++statistics_.spurious_retransmissions;
@@ -256,12 +266,22 @@ void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
     }
 }
 
-void RcRequester::answered(Sequence sequence, Instant now) {
-    if (config_.peer == PeerKind::Vrdma && window_.flying(sequence) &&
-        responses_.on_delivered(window_, sequence, rtt_, now)) {
-        ++statistics_.spurious_retransmissions;
+void RcRequester::answered(const Outstanding& m, Sequence sequence, Instant now) {
+    if (window_.delivered(sequence)) {
+        return;  // it was held
+    }
+    if (config_.peer == PeerKind::Vrdma) {
+        if (window_.lost(sequence)) {
+            responses_.on_needless();
+        } else if (responses_.on_delivered(window_, sequence, rtt_, now)) {
+            ++statistics_.spurious_retransmissions;
+        }
     }
     window_.deliver(sequence, sequence + 1);
+    const Unit part = unit(m, sequence);
+    if (m.operation == Operation::Read && window_.all_delivered(part.begin, part.end)) {
+        --reads_outstanding_;
+    }
 }
 
 void RcRequester::progress(Instant now) {
@@ -288,8 +308,13 @@ void RcRequester::go_back(Sequence from) {
 void RcRequester::detect_losses(Instant now) {
     if (config_.peer == PeerKind::Vrdma) {
         // Before acked_ only responses can be missing, behind it only requests.
-        const uint32_t lost = responses_.detect(window_, window_.base(), acked_, rtt_, now) +
-                              requests_.detect(window_, acked_, window_.sent(), rtt_, now);
+        uint32_t lost = responses_.detect(window_, window_.base(), acked_, rtt_, now).count();
+        const WindowBits requests = requests_.detect(window_, acked_, window_.sent(), rtt_, now);
+        for (Sequence s = requests.first_set(acked_, window_.sent()); s != window_.sent();
+             s = requests.first_set(s, window_.sent())) {
+            s = unit(at(find(s)), s).end;  // a READ is one packet
+            ++lost;
+        }
         if (lost > 0) {
             swift_.on_loss({.now = now, .smoothed_rtt = rtt_.smoothed(), .packets = lost});
             set_pace();
@@ -361,7 +386,7 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
     if (sequence == part.begin && !window_.retransmitted(sequence) && !held_.holds(sequence)) {
         news_rtt_ = window_.sent_at(sequence).age(now);
     }
-    answered(sequence, now);
+    answered(m, sequence, now);
     held_.release(sequence, sequence + 1);
     progress(now);
 
@@ -375,12 +400,12 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
         answer.action = Answer::Action::Original;
         answer.length = 8;
         answer.original = packet.original;
+        // Only now: the peer keeps the results of the last max_rd_atomic, and all before this one
+        // are here.
+        --reads_outstanding_;
     }
 
     ++response_next_;
-    if (response_next_ == part.end) {
-        --reads_outstanding_;
-    }
     if (response_next_ == m.end()) {
         do {
             ++response_;
@@ -394,7 +419,7 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
 
 void RcRequester::hold(Sequence sequence, HeldPacket packet) {
     held_.hold(sequence, sequence + 1, packet);
-    answered(sequence, received_at_);
+    answered(at(find(sequence)), sequence, received_at_);
     detect_losses(received_at_);
 }
 

@@ -116,6 +116,7 @@ void RcRequester::on_timeout(Instant now) {
                         .packets = window_.in_flight(),
                         .timeout = true});
         set_pace();
+        beyond_window_ = true;  // the timer is pace enough for the first one
         requests_.on_timeout();
         responses_.on_timeout();
         renege();

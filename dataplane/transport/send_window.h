@@ -111,6 +111,12 @@ class SendWindow {
     [[nodiscard]] bool retransmitted(Sequence at) const { return retransmitted_.test(at); }
     // Of one of the last kWindowPackets before sent().
     [[nodiscard]] Stamp sent_at(Sequence at) const { return stamps_[index(at)]; }
+    [[nodiscard]] bool all_delivered(Sequence from, Sequence end) const {
+        return flying_.first_set(from, end) == end && lost_.first_set(from, end) == end;
+    }
+    [[nodiscard]] bool any_lost(Sequence from, Sequence end) const {
+        return lost_.first_set(from, end) != end;
+    }
     template <class F>
     void each_flying(Sequence from, Sequence end, F visit) const {
         flying_.each_set(from, end, visit);

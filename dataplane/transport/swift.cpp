@@ -3,7 +3,8 @@
 // own recent minimum and a fixed allowance: receivers here are threads, which answer once a turn.
 //
 // A lost packet alone is no sign of congestion: this transport exists for networks that lose
-// packets. It counts when a large share of a round is lost, or when the timer had to find it.
+// packets. It counts when a large share of a round is lost, or when the timer had to find it, and
+// never makes the window as small as delay and marks do.
 #include "dataplane/transport/swift.h"
 
 #include <algorithm>
@@ -11,16 +12,19 @@
 namespace vrdma::transport {
 namespace {
 
-constexpr double kMaxWindow = kWindowPackets;
+// Half of what the receiver can hold: the other half is for going on while a loss is repaired.
+constexpr double kMaxWindow = kWindowPackets / 2;
 constexpr double kMinWindow = 0.01;        // Swift 3.4: 1 packet in 100 round trips
 constexpr double kAdditiveIncrease = 1;    // packets a round trip (Swift, section 5: 1.0)
 constexpr double kBeta = 0.8;              // Swift, section 5
 constexpr double kMaxDecrease = 0.5;       // Swift, section 5: max_mdf
 constexpr double kMarkGain = 1.0 / 16;     // DCTCP, RFC 8257 4.2: g
 constexpr double kCongestiveLoss = 0.125;  // of a round
-// Queueing that is accepted: several turns of two busy workers and a burst of a full window of
-// another queue pair at 40 Gb/s.
-constexpr Duration kQueueAllowance = Duration::microseconds(100);
+constexpr double kMinWindowByLoss = 8;
+constexpr double kMinWindowByTimeout = 2;
+// Queueing that is accepted: several turns of two busy workers and a full window of another queue
+// pair at 40 Gb/s.
+constexpr Duration kQueueAllowance = Duration::microseconds(150);
 
 }  // namespace
 
@@ -82,9 +86,10 @@ void Swift::end_round(const AckEvent& event) {
 
 void Swift::on_loss(const LossEvent& event) {
     lost_ += event.packets;
-    const bool many = lost_ > kCongestiveLoss * std::max(window_, 8.0);
-    if ((event.timeout || many) && may_decrease(event.now, event.smoothed_rtt)) {
-        decrease(1 - kMaxDecrease, event.now);
+    const double least = event.timeout ? kMinWindowByTimeout : kMinWindowByLoss;
+    const bool many = lost_ > kCongestiveLoss * window_;
+    if ((event.timeout || many) && window_ > least && may_decrease(event.now, event.smoothed_rtt)) {
+        decrease(std::max(1 - kMaxDecrease, least / window_), event.now);
     }
 }
 

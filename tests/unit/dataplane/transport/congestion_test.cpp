@@ -33,23 +33,23 @@ class SwiftTest : public testing::Test {
     Swift swift;
 };
 
-TEST_F(SwiftTest, starts_by_doubling_and_stops_at_the_window_of_the_wire) {
+TEST_F(SwiftTest, starts_by_doubling_and_stops_at_half_the_window_of_the_wire) {
     const uint32_t first = swift.window();
     round(kRtt, first);
     EXPECT_EQ(swift.window(), 2 * first);
     for (int i = 0; i < 20; ++i) {
         round(kRtt, 256);
     }
-    EXPECT_EQ(swift.window(), kWindowPackets);
+    EXPECT_EQ(swift.window(), kWindowPackets / 2);
 }
 
 TEST_F(SwiftTest, delay_above_the_target_shrinks_in_proportion_and_once_a_round_trip) {
-    round(Duration::microseconds(200));  // target 150, excess 1/4, beta 0.8
+    round(Duration::microseconds(250));  // target 200, excess 1/5, beta 0.8
     const double once = swift.exact_window();
-    EXPECT_NEAR(once, 32 * 0.8, 0.01);
-    ack(Duration::microseconds(200));
+    EXPECT_NEAR(once, 32 * 0.84, 0.01);
+    ack(Duration::microseconds(250));
     EXPECT_EQ(swift.exact_window(), once);
-    round(Duration::microseconds(200));
+    round(Duration::microseconds(250));
     EXPECT_LT(swift.exact_window(), once);
 }
 
@@ -88,11 +88,23 @@ TEST_F(SwiftTest, timeout_halves) {
     EXPECT_EQ(swift.window(), 16U);
 }
 
+TEST_F(SwiftTest, loss_and_timeouts_alone_leave_a_window) {
+    for (int i = 0; i < 20; ++i) {
+        now = now + kRtt;
+        lose(100);
+    }
+    EXPECT_EQ(swift.window(), 8U);
+    for (int i = 0; i < 20; ++i) {
+        now = now + kRtt;
+        lose(100, true);
+    }
+    EXPECT_EQ(swift.window(), 2U);
+}
+
 TEST_F(SwiftTest, below_one_packet_it_becomes_a_gap) {
     EXPECT_EQ(swift.gap(kRtt).ns, 0);
     while (swift.exact_window() >= 1) {
-        now = now + kRtt;
-        lose(0, true);
+        round(Duration::milliseconds(50));
     }
     EXPECT_EQ(swift.window(), 1U);
     EXPECT_GT(swift.gap(kRtt), kRtt);

@@ -21,7 +21,7 @@ class LossRecoveryTest : public testing::Test {
         return needless;
     }
     uint32_t detect(int64_t us) {
-        return recovery.detect(window, window.base(), window.sent(), rtt, at(us));
+        return recovery.detect(window, window.base(), window.sent(), rtt, at(us)).count();
     }
 
     static constexpr Sequence kFirst = 5000;
@@ -87,7 +87,13 @@ TEST_F(LossRecoveryTest, rfc8985_needless_repetition_widens_the_window) {
     EXPECT_EQ(recovery.reorder_window(rtt), before * 2);
 }
 
-TEST_F(LossRecoveryTest, reordering_window_never_exceeds_a_round_trip) {
+TEST_F(LossRecoveryTest, packet_that_arrives_before_its_repetition_widens_the_window) {
+    const Duration before = recovery.reorder_window(rtt);
+    recovery.on_needless();
+    EXPECT_EQ(recovery.reorder_window(rtt), before * 2);
+}
+
+TEST_F(LossRecoveryTest, rfc8985_6_2_1_reordering_window_never_exceeds_a_round_trip) {
     for (int i = 0; i < 20; ++i) {
         window.send(window.sent() + 1, at(i * 1000));
         window.send_again(window.sent() - 1, window.sent(), at(i * 1000 + 500));

@@ -12,18 +12,19 @@ bool chance(std::mt19937& random, double p) {
 
 }  // namespace
 
-Pair::Pair(PeerKind peer, uint32_t psn, uint32_t seed, uint32_t mtu) : random_(seed) {
+Pair::Pair(PeerKind peer, uint32_t psn, uint32_t seed, uint32_t mtu, uint8_t max_rd_atomic)
+    : random_(seed) {
     RcRequesterConfig requester;
     requester.peer = peer;
     requester.initial_psn = Psn::of(psn);
     requester.path_mtu = mtu;
-    requester.max_rd_atomic = 4;
+    requester.max_rd_atomic = max_rd_atomic;
     requester.timeout = peer == PeerKind::Standard ? 8 : 12;
     RcResponderConfig responder;
     responder.peer = peer;
     responder.initial_psn = Psn::of(psn);
     responder.path_mtu = mtu;
-    responder.max_dest_rd_atomic = 4;
+    responder.max_dest_rd_atomic = max_rd_atomic;
     for (Side* side : {&a, &b}) {
         side->requester.reset(requester, now);
         side->responder.reset(responder);
@@ -207,6 +208,9 @@ void Pair::turn(Side& from, Side& to, std::deque<Frame>& line, bool is_a) {
 bool Pair::run(Duration limit) {
     const Instant end = now + limit;
     while (now < end) {
+        if (refill) {
+            refill();
+        }
         turn(a, b, to_a_, true);
         turn(b, a, to_b_, false);
         if (a.requester.drained() && b.requester.drained()) {

@@ -52,7 +52,8 @@ struct NetworkRules {
 
 class Pair {
   public:
-    Pair(PeerKind peer, uint32_t psn, uint32_t seed, uint32_t mtu = 1024);
+    Pair(PeerKind peer, uint32_t psn, uint32_t seed, uint32_t mtu = 1024,
+         uint8_t max_rd_atomic = 4);
 
     void post(Side& side, Message message);
     // Until nothing is posted any more or the time is up. True: nothing is.
@@ -64,6 +65,8 @@ class Pair {
     Instant now{1'000'000};
     // Decides about the n-th packet of a direction instead of the rules; empty: the rules.
     std::function<bool(bool from_a, uint64_t n)> drop;
+    // Called before each turn, to post more.
+    std::function<void()> refill;
     uint64_t packets = 0;
 
   private:
