@@ -177,6 +177,9 @@ Commands::Result Commands::dereg_mr(const CommandCall& call) {
         state_.mrs[request->handle].context != call.context) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such memory region");
     }
+    if (!slices_drained(state_.contexts[call.context])) {
+        return defer();  // another shard may be copying from it or to it
+    }
     free_mr(request->handle);
     return size_t{0};
 }

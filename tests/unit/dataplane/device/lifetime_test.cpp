@@ -322,6 +322,35 @@ TEST(SlicesInFlight, queue_pair_outlives_the_slice_that_reads_its_inline_data) {
     EXPECT_EQ(world.shard(0).state().qps.used(), 0U);
 }
 
+// After the answer the device touches the memory no more: the program may unmap it at once and map
+// something else there, which an access to process memory would hit.
+TEST(SlicesInFlight, dereg_is_answered_after_the_slice_that_writes_the_memory) {
+    World world(WorldOptions{.shards = 2});
+    Tenant a(world, world.add_vnic(kNetwork, kAddressA), 0);
+    Tenant b(world, world.add_vnic(kNetwork, kAddressB), 1);
+    QueuePair left = a.create_qp();
+    const QueuePair right = b.create_qp();
+    connect(a, left, gid_of(b), right.qpn);
+    connect(b, right, gid_of(a), left.qpn);
+    const Buffer from = b.buffer(4096);
+    from.fill(7);
+    const Buffer to = a.buffer(4096);
+    a.post(left, {.opcode = VRDMA_WQE_RDMA_READ,
+                  .sges = {to.sge()},
+                  .remote_address = from.address(),
+                  .rkey = from.key});
+    world.shard(0).turn(world.now());
+    for (int i = 0; i < 20; ++i) {
+        const CommandOutcome outcome = a.command(VRDMA_CMD_DEREG_MR, vrdma_handle{to.handle, 0});
+        ASSERT_EQ(outcome.kind, CommandOutcome::Kind::Deferred);
+        world.shard(0).turn(world.now());
+    }
+    world.shard(1).turn(world.now());
+    world.shard(0).turn(world.now());
+    Tenant::EXPECT_DONE(a.command(VRDMA_CMD_DEREG_MR, vrdma_handle{to.handle, 0}));
+    EXPECT_EQ(to.text(), from.text());
+}
+
 ON_ONE_AND_TWO_SHARDS(Lifetime);
 ON_ONE_AND_TWO_SHARDS(PeerDeath);
 
