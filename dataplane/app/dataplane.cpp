@@ -48,6 +48,18 @@ int run_worker(void* worker) {
     return 0;
 }
 
+transport::PeerPolicy policy_of(control::PeerKind kind) {
+    switch (kind) {
+        case control::PeerKind::kAuto:
+            return transport::PeerPolicy::Auto;
+        case control::PeerKind::kVrdma:
+            return transport::PeerPolicy::Vrdma;
+        case control::PeerKind::kRoce:
+            return transport::PeerPolicy::Standard;
+    }
+    return transport::PeerPolicy::Standard;
+}
+
 }  // namespace
 
 tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
@@ -85,6 +97,7 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
     limits.regions = limits.mrs;
     limits.channels = limits.cqs;
     limits.contexts = share(host.max_contexts, shards, kMaxContextsPerShard);
+    limits.remotes = configuration.ports.empty() ? 1 : limits.qps;
 
     const size_t bytes = DeviceState::arena_bytes(limits);
     const size_t total = bytes * shards;
@@ -131,8 +144,10 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
         dataplane->workers_.push_back(
             std::make_unique<platform::Worker>(*dataplane->shards_.back(), options, done_event));
         dataplane->worker_list_.push_back(dataplane->workers_.back().get());
-        for (net::Link* link : dataplane->ports_->links_of(i)) {
-            dataplane->workers_.back()->add_link(*link, dataplane->no_receiver_);
+        for (const Ports::Served& served : dataplane->ports_->links_of(i)) {
+            WirePath& wire = dataplane->shards_.back()->wire();
+            wire.add_link(*served.link, policy_of(served.peers));
+            dataplane->workers_.back()->add_link(*served.link, wire);
         }
     }
     for (uint32_t i = 0; i < shards; ++i) {
@@ -151,6 +166,9 @@ Dataplane::~Dataplane() {
         platform::wait_for_workers();
         finish_jobs();
         reclaimer_.reclaim();
+        for (const auto& shard : shards_) {
+            shard->wire().close();
+        }
         ports_.reset();
         platform::stop_eal();
     }

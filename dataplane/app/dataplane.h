@@ -43,13 +43,6 @@ class Dataplane {
         const std::vector<platform::Worker*>& workers_;
     };
 
-    // No queue pair speaks to other hosts: the link counts the packets, nobody keeps one.
-    class NoReceiver final : public net::PacketReceiver {
-      public:
-        void receive(net::Link&, std::span<net::ReceivedPacket>, Instant) override {}
-        void path_mtu(net::Link&, const wire::Address&, uint32_t, Instant) override {}
-    };
-
     std::string eal_mode_;
     ShardLimits limits_;
     uint64_t arena_bytes_ = 0;
@@ -59,7 +52,6 @@ class Dataplane {
     platform::DeferredReclaimer reclaimer_;
     std::vector<platform::Worker*> worker_list_;
     WakeWorkers waker_{worker_list_};
-    NoReceiver no_receiver_;
     std::unique_ptr<QueuePairSteering> steering_;
     std::unique_ptr<Ports> ports_;
     std::unique_ptr<Fabric> fabric_;

@@ -167,10 +167,10 @@ Ports::~Ports() {
     }
 }
 
-std::vector<net::Link*> Ports::links_of(uint32_t worker) const {
-    std::vector<net::Link*> links;
+std::vector<Ports::Served> Ports::links_of(uint32_t worker) const {
+    std::vector<Served> links;
     for (const auto& port : ports_) {
-        links.push_back(port->links[worker].get());
+        links.push_back({port->links[worker].get(), port->config.peer});
     }
     return links;
 }

@@ -31,8 +31,12 @@ class Ports {
     Ports(const Ports&) = delete;
     Ports& operator=(const Ports&) = delete;
 
+    struct Served {
+        net::Link* link;
+        control::PeerKind peers;
+    };
     // The link of each port for one worker, in the order of the configuration.
-    [[nodiscard]] std::vector<net::Link*> links_of(uint32_t worker) const;
+    [[nodiscard]] std::vector<Served> links_of(uint32_t worker) const;
 
     // Control thread, once the workers run: looks after the devices from now on.
     void run(boost::asio::io_context& io, const Workers& workers);

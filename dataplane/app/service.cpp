@@ -115,6 +115,14 @@ std::vector<control::Counter> list(const Counters& counters) {
                               control::CounterKind::kCounter});
         }
     }
+    for (size_t i = 1; i < transport::kDropReasonCount; ++i) {
+        const auto reason = static_cast<transport::DropReason>(i);
+        result.push_back(
+            {"wire_dropped_" + std::string(transport::drop_reason_name(reason)),
+             counters.wire_drops[i],
+             "packets from other hosts: " + std::string(transport::drop_reason_text(reason)),
+             control::CounterKind::kCounter});
+    }
     return result;
 }
 
@@ -124,6 +132,9 @@ void add(Counters& to, const Counters& from) {
     }
     for (size_t i = 0; i < to.failures.size(); ++i) {
         to.failures[i] += from.failures[i];
+    }
+    for (size_t i = 0; i < to.wire_drops.size(); ++i) {
+        to.wire_drops[i] += from.wire_drops[i];
     }
 }
 

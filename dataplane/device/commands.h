@@ -10,6 +10,7 @@
 
 #include "dataplane/device/queue_pairs.h"
 #include "dataplane/device/state.h"
+#include "dataplane/device/wire_path.h"
 #include "dataplane/port/reclaimer.h"
 
 namespace vrdma {
@@ -47,10 +48,11 @@ struct CommandOutcome {
 class Commands {
   public:
     Commands(DeviceState& state, CompletionQueues& completions, QueuePairs& queue_pairs,
-             Reclaimer& reclaimer)
+             WirePath& wire, Reclaimer& reclaimer)
         : state_(state),
           completions_(completions),
           queue_pairs_(queue_pairs),
+          wire_(wire),
           reclaimer_(reclaimer) {}
 
     [[nodiscard]] CommandOutcome execute(const CommandCall& call);
@@ -137,6 +139,7 @@ class Commands {
     DeviceState& state_;
     CompletionQueues& completions_;
     QueuePairs& queue_pairs_;
+    WirePath& wire_;
     Reclaimer& reclaimer_;
 };
 

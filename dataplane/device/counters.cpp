@@ -72,6 +72,18 @@ CounterText counter_text(Counter counter) {
         case Counter::RcDroppedNotConnected:
             return {"rc_dropped_not_connected",
                     "RC: request for a queue pair that is absent or not connected to the sender"};
+        case Counter::WireDroppedNoQp:
+            return {
+                "wire_dropped_no_qp",
+                "packets from other hosts for a queue pair that is absent or not connected there"};
+        case Counter::WireDroppedNotPeer:
+            return {"wire_dropped_not_peer",
+                    "packets from a host that the queue pair is not connected to"};
+        case Counter::WireDroppedService:
+            return {"wire_dropped_service", "packets of another service than the queue pair's"};
+        case Counter::WireDroppedState:
+            return {"wire_dropped_state",
+                    "packets for a queue pair that is not ready to receive, or failed"};
         case Counter::Kicks:
             return {"kicks", "contexts woken by their doorbell's eventfd"};
         case Counter::CommandsExecuted:

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "dataplane/transport/drop_reason.h"
 #include "driver/abi/status.h"
 
 namespace vrdma {
@@ -42,6 +43,10 @@ enum class Counter : uint16_t {
     UcDroppedLength,
     UcDroppedMemory,
     RcDroppedNotConnected,
+    WireDroppedNoQp,
+    WireDroppedNotPeer,
+    WireDroppedService,
+    WireDroppedState,
     Kicks,
     CommandsExecuted,
     CommandsRejected,
@@ -63,6 +68,8 @@ struct CounterText {
 struct Counters {
     std::array<uint64_t, kCounterCount> value{};
     std::array<uint64_t, VRDMA_REASON_COUNT> failures{};  // work requests failed, by reason
+    // Packets from other hosts that changed nothing, by reason.
+    std::array<uint64_t, transport::kDropReasonCount> wire_drops{};
 
     void add(Counter counter, uint64_t n = 1) { value[static_cast<size_t>(counter)] += n; }
     void fail(vrdma_reason reason) { ++failures[reason]; }

@@ -56,6 +56,7 @@ struct ShardLimits {
     uint32_t regions = 65536;
     uint32_t channels = 8192;
     uint32_t contexts = 1024;
+    uint32_t remotes = 16;  // queue pairs whose peer is on another host
 };
 
 }  // namespace vrdma

@@ -183,6 +183,7 @@ struct alignas(64) Qp {
     uint32_t retransmissions;
     uint32_t rnr_naks;
     uint32_t error_index;  // sq index of the entry that failed first
+    uint32_t remote;       // of DeviceState::remotes, when its peer is on another host; else kNone
     uint64_t cookie;
     uint64_t sends;
     uint64_t receives;

@@ -106,6 +106,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     const bool queued = qp.queued;  // a stale run queue entry of the last owner
     qp = Qp{};
     qp.queued = queued;
+    qp.remote = kNone;
     qp.qpn = state_.make_qpn(*slot, generation);
     qp.generation = generation;
     qp.type = static_cast<uint8_t>(request->type);
@@ -147,6 +148,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
 void Commands::free_qp(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     Context& context = state_.contexts[qp.context];
+    wire_.disconnect(slot);
     state_.deadlines.clear(slot);
     state_.doorbell_slots_of(qp.context)[qp.doorbell] = 0;
     context.doorbell_hint = std::min(context.doorbell_hint, qp.doorbell);
@@ -291,6 +293,7 @@ Commands::Result Commands::modify_qp(const CommandCall& call) {
             qp->halted = true;
             return defer();
         }
+        wire_.disconnect(slot);
         qp->state = VRDMA_QPS_RESET;
         queue_pairs_.reset(slot);
         return answer_attributes(call, *qp);
@@ -305,7 +308,16 @@ Commands::Result Commands::modify_qp(const CommandCall& call) {
     if (qp->state == VRDMA_QPS_SQE) {
         queue_pairs_.finish_flushing_sends(slot);
     }
+    const vrdma_qp_attributes before = qp->attributes;
     apply_attributes(*qp, *request);
+    if (to == VRDMA_QPS_RTR) {
+        if (const char* no = wire_.connect(slot)) {
+            qp->attributes = before;
+            return refuse(VRDMA_STATUS_INVALID, no);
+        }
+    } else if (to == VRDMA_QPS_RTS) {
+        wire_.start(slot);
+    }
     qp->state = static_cast<uint8_t>(to);
     qp->drained_notify = to == VRDMA_QPS_SQD &&
                          (request->mask & VRDMA_QP_EN_SQD_ASYNC_NOTIFY) != 0 &&

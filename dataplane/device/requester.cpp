@@ -21,35 +21,6 @@ constexpr uint8_t kInfiniteRnr = 7;
 constexpr int64_t kAckTimeoutUnitNs = 4096;   // IBA 9.7.6.1.3
 constexpr uint32_t kQkeyFromQp = 0x80000000;  // IBA 10.2.5: use the queue pair's own Q_Key
 
-bool is_atomic(uint8_t opcode) {
-    return opcode == VRDMA_WQE_ATOMIC_CMP_AND_SWP || opcode == VRDMA_WQE_ATOMIC_FETCH_AND_ADD;
-}
-
-bool is_write(uint8_t opcode) {
-    return opcode == VRDMA_WQE_RDMA_WRITE || opcode == VRDMA_WQE_RDMA_WRITE_WITH_IMM;
-}
-
-bool is_send(uint8_t opcode) {
-    return opcode == VRDMA_WQE_SEND || opcode == VRDMA_WQE_SEND_WITH_IMM;
-}
-
-size_t data_offset(const Qp& qp, uint8_t opcode) {
-    if (qp.type == VRDMA_QPT_UD) {
-        return VRDMA_WQE_DATA_OFFSET_UD;
-    }
-    return is_atomic(opcode) ? VRDMA_WQE_DATA_OFFSET_ATOMIC : VRDMA_WQE_DATA_OFFSET;
-}
-
-bool allowed(uint8_t type, uint8_t opcode) {
-    if (is_send(opcode)) {
-        return true;
-    }
-    if (is_write(opcode)) {
-        return type != VRDMA_QPT_UD;
-    }
-    return (opcode == VRDMA_WQE_RDMA_READ || is_atomic(opcode)) && type == VRDMA_QPT_RC;
-}
-
 }  // namespace
 
 Duration rnr_delay(uint8_t code) {
@@ -60,60 +31,12 @@ Duration rnr_delay(uint8_t code) {
     return Duration::microseconds(kMicroseconds[code & 31]);
 }
 
-std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
-    const vrdma_send_wqe& wqe = qp.entry();
-    const auto fault = [](vrdma_reason reason) {
-        return EntryFault{VRDMA_WC_LOC_QP_OP_ERR, reason};
-    };
-    if (!allowed(qp.type, wqe.opcode)) {
-        return fault(VRDMA_REASON_WQE_OPCODE);
-    }
-    if ((wqe.flags & ~VRDMA_WQE_FLAGS_MASK) != 0 || wqe.reserved0 != 0) {
-        return fault(VRDMA_REASON_WQE_FLAGS);
-    }
-    if ((wqe.flags & VRDMA_WQE_INLINE) != 0) {
-        if (!(is_send(wqe.opcode) || is_write(wqe.opcode)) || wqe.inline_length > qp.max_inline ||
-            wqe.sge_count != 0) {
-            return fault(VRDMA_REASON_WQE_INLINE);
-        }
-        length = wqe.inline_length;
-    } else {
-        if (wqe.inline_length != 0) {
-            return fault(VRDMA_REASON_WQE_INLINE);
-        }
-        if (wqe.sge_count > qp.max_send_sge) {
-            return fault(VRDMA_REASON_WQE_SGE_COUNT);
-        }
-        uint64_t total = 0;
-        const std::byte* data = qp.wqe.data() + data_offset(qp, wqe.opcode);
-        for (uint32_t i = 0; i < wqe.sge_count; ++i) {
-            vrdma_sge sge;
-            std::memcpy(&sge, data + i * sizeof sge, sizeof sge);
-            total += sge.length;
-        }
-        if (is_atomic(wqe.opcode) && (wqe.sge_count != 1 || total != 8)) {
-            return fault(VRDMA_REASON_WQE_ATOMIC_SGE);
-        }
-        if (total > VRDMA_MAX_TRANSFER_BYTES) {
-            return EntryFault{VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_WQE_LENGTH};
-        }
-        length = static_cast<uint32_t>(total);
-    }
-    if (qp.type == VRDMA_QPT_UD && wqe.ud_address.reserved != 0) {
-        return fault(VRDMA_REASON_WQE_FLAGS);
-    }
-    if (qp.type == VRDMA_QPT_UD && length > kPortMtu) {
-        return EntryFault{VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_WQE_LENGTH};
-    }
-    if ((is_atomic(wqe.opcode) || wqe.opcode == VRDMA_WQE_RDMA_READ) &&
-        qp.attributes.max_rd_atomic == 0) {
-        return fault(VRDMA_REASON_RD_ATOMIC);
-    }
-    return std::nullopt;
-}
-
 void Requester::visit(uint32_t slot) {
     Qp& qp = state_.qps[slot];
+    if (qp.remote != kNone) {
+        wire_.visit(slot);
+        return;
+    }
     uint32_t entries = 0;
     uint32_t bytes = 0;
     while (entries < kEntriesPerVisit && bytes < kBytesPerVisit) {
@@ -160,24 +83,7 @@ bool Requester::start(uint32_t slot) {
         queue_pairs_.enter_error(slot, VRDMA_REASON_SQ_INDEX, VRDMA_EVENT_QP_FATAL);
         return false;
     }
-    const std::byte* entry =
-        runtime.send_ring + size_t{qp.sq_consumer & (qp.sq_entries - 1)} * qp.sq_stride;
-    std::memcpy(qp.wqe.data(), entry, sizeof(vrdma_send_wqe));
-    if (qp.sq_stride > sizeof(vrdma_send_wqe)) {
-        // What the first line says of the rest; a later change of it in the ring is not looked at.
-        const auto sge_count =
-            std::to_integer<uint32_t>(qp.wqe[offsetof(vrdma_send_wqe, sge_count)]);
-        uint32_t inline_length = 0;
-        std::memcpy(&inline_length, &qp.wqe[offsetof(vrdma_send_wqe, inline_length)], 4);
-        const uint32_t data = std::max<uint32_t>(sge_count * sizeof(vrdma_sge), inline_length);
-        const auto offset = static_cast<uint32_t>(data_offset(qp, qp.entry().opcode));
-        const uint32_t end = offset + std::min<uint32_t>(data, kSendWqeBytes - offset);
-        const uint32_t need = std::min(end, qp.sq_stride);
-        if (need > sizeof(vrdma_send_wqe)) {
-            std::memcpy(qp.wqe.data() + sizeof(vrdma_send_wqe), entry + sizeof(vrdma_send_wqe),
-                        need - sizeof(vrdma_send_wqe));
-        }
-    }
+    load_entry(qp, runtime, qp.sq_consumer);
     qp.phase = SendPhase::Moving;
     qp.position = 0;
     qp.length = 0;
@@ -188,39 +94,6 @@ bool Requester::start(uint32_t slot) {
         return false;
     }
     return true;
-}
-
-std::optional<vrdma_reason> Requester::gather(const Qp& qp, Slice& slice, size_t offset,
-                                              uint32_t sge_count, uint32_t rights, uint32_t want) {
-    slice.span_count = 0;
-    slice.length = 0;
-    uint64_t skip = qp.position;
-    for (uint32_t i = 0; i < sge_count && slice.length < want; ++i) {
-        vrdma_sge sge;
-        std::memcpy(&sge, qp.wqe.data() + offset + i * sizeof sge, sizeof sge);
-        if (skip >= sge.length) {
-            skip -= sge.length;
-            continue;
-        }
-        const uint64_t part = std::min<uint64_t>(sge.length - skip, want - slice.length);
-        const auto mr =
-            state_.mrs.check(Access{sge.lkey, qp.pd, sge.address + skip, part, rights}, false);
-        if (!mr) {
-            return mr.error();
-        }
-        uint64_t done = 0;
-        while (done < part) {
-            if (slice.span_count == kMaxSpansPerSlice) {
-                return std::nullopt;  // a shorter slice
-            }
-            MemorySpan& span = slice.spans[slice.span_count++];
-            span = state_.mrs.span(**mr, sge.address + skip + done, part - done);
-            done += span.length;
-            slice.length += static_cast<uint32_t>(span.length);
-        }
-        skip = 0;
-    }
-    return std::nullopt;
 }
 
 bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
@@ -247,8 +120,12 @@ bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
     } else {
         const bool writes_here = wqe.opcode == VRDMA_WQE_RDMA_READ || is_atomic(wqe.opcode);
         if (const std::optional<vrdma_reason> bad =
-                gather(qp, slice, offset, wqe.sge_count, writes_here ? VRDMA_ACCESS_LOCAL_WRITE : 0,
-                       want)) {
+                gather_entry(state_, qp.wqe.data(), qp.pd,
+                             {.from = qp.position,
+                              .length = want,
+                              .rights = writes_here ? uint32_t{VRDMA_ACCESS_LOCAL_WRITE} : 0U,
+                              .data_offset = offset},
+                             slice)) {
             queue_pairs_.fail_send(slot, VRDMA_WC_LOC_PROT_ERR, *bad);
             return false;
         }
@@ -259,6 +136,7 @@ bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
         slice.swap = wqe.atomic.swap;
     }
     if (qp.type == VRDMA_QPT_UD) {
+        slice.destination_qpn = wqe.ud.remote_qpn;
         slice.qkey =
             (wqe.ud.remote_qkey & kQkeyFromQp) != 0 ? qp.attributes.qkey : wqe.ud.remote_qkey;
         std::memcpy(slice.remote_gid.gid, wqe.ud_address.remote_gid, sizeof slice.remote_gid.gid);
@@ -322,7 +200,7 @@ uint32_t Requester::step(uint32_t slot) {
         reply = responder_.receive(vnic, qpn, slice);
     } else if (qp.type == VRDMA_QPT_RC) {
         reply = Reply{Answer::Silent, 0, VRDMA_WC_SUCCESS, VRDMA_REASON_PEER_UNREACHABLE};
-    } else {
+    } else if (qp.type == VRDMA_QPT_UC || vnic != kNone || !wire_.send_datagram(qp, slice)) {
         state_.counters_of(qp).add(qp.type == VRDMA_QPT_UD ? Counter::UdDroppedNoQp
                                                            : Counter::UcDroppedNoQp);
     }
@@ -333,24 +211,6 @@ uint32_t Requester::step(uint32_t slot) {
 void Requester::wait(uint32_t slot, SendPhase phase, Duration delay) {
     state_.qps[slot].phase = phase;
     state_.deadlines.set(slot, state_.now + delay);
-}
-
-void Requester::account(Qp& qp, uint8_t opcode) {
-    Counters& counters = state_.counters_of(qp);
-    ++qp.sends;
-    qp.bytes_sent += qp.length;
-    if (is_send(opcode)) {
-        counters.add(Counter::SendOperations);
-        counters.add(Counter::SendBytes, qp.length);
-    } else if (is_write(opcode)) {
-        counters.add(Counter::WriteOperations);
-        counters.add(Counter::WriteBytes, qp.length);
-    } else if (opcode == VRDMA_WQE_RDMA_READ) {
-        counters.add(Counter::ReadOperations);
-        counters.add(Counter::ReadBytes, qp.length);
-    } else {
-        counters.add(Counter::AtomicOperations);
-    }
 }
 
 void Requester::on_reply(uint32_t slot, uint32_t length, bool last, const Reply& reply) {
@@ -374,7 +234,7 @@ void Requester::settle(uint32_t slot, uint32_t length, bool last, const Reply& r
             qp.rnr_left = qp.attributes.rnr_retry;
             qp.retries_left = qp.attributes.retry_count;
             if (last) {
-                account(qp, std::to_integer<uint8_t>(qp.wqe[0]));
+                account_send(state_, qp);
                 queue_pairs_.complete_send(slot, VRDMA_WC_SUCCESS, VRDMA_REASON_NONE);
                 if (qp.state == VRDMA_QPS_ERR) {
                     queue_pairs_.flush(slot);
@@ -410,6 +270,10 @@ void Requester::settle(uint32_t slot, uint32_t length, bool last, const Reply& r
 }
 
 void Requester::on_deadline(uint32_t slot) {
+    if (state_.qps[slot].remote != kNone) {
+        wire_.on_deadline(slot);
+        return;
+    }
     Qp& qp = state_.qps[slot];
     if (qp.phase == SendPhase::RetryWait && qp.attributes.timeout != 0) {
         // Every try, the last one too, was given its time (IBA 9.7.6.1.3).

@@ -29,8 +29,8 @@ constexpr size_t kLinkLocalGid = 0;
 // sender named: receivers answer to it. The 40 bytes in front of a UD message over IPv4: 20 bytes
 // of zeros, then the IPv4 header; over IPv6 the header itself (RoCEv2 annex A17.4.5.1; see
 // docs/device.md).
-std::array<std::byte, kGrhBytes> make_grh(const Slice& slice, const Vnic& source) {
-    std::array<std::byte, kGrhBytes> grh{};
+Responder::Grh make_grh(const Slice& slice, const Vnic& source) {
+    Responder::Grh grh{};
     const auto put = [&grh](size_t at, uint32_t value) { grh[at] = static_cast<std::byte>(value); };
     constexpr size_t kMappedPrefix = 12;
     static constexpr uint8_t kMapped[kMappedPrefix] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -79,16 +79,14 @@ std::array<std::byte, kGrhBytes> make_grh(const Slice& slice, const Vnic& source
 }  // namespace
 
 Reply Responder::receive(uint32_t vnic, uint32_t qpn, Slice& slice) {
+    if (slice.type == VRDMA_QPT_UD) {
+        const std::optional<uint32_t> receiver = datagram_receiver(vnic, qpn);
+        return receiver ? receive_datagram(*receiver, slice,
+                                           make_grh(slice, state_.vnics[slice.source_vnic]))
+                        : Reply{};
+    }
     const std::optional<uint32_t> slot = state_.find_qp(qpn);
     Counters& counters = state_.counters[vnic];
-    if (slice.type == VRDMA_QPT_UD) {
-        if (!slot || state_.qps[*slot].vnic != vnic || state_.qps[*slot].type != VRDMA_QPT_UD ||
-            state_.qps[*slot].state < VRDMA_QPS_RTR || state_.qps[*slot].state == VRDMA_QPS_ERR) {
-            counters.add(Counter::UdDroppedNoQp);
-            return Reply{};
-        }
-        return receive_datagram(*slot, slice);
-    }
     const bool usable = slot && [&] {
         Qp& qp = state_.qps[*slot];
         return qp.vnic == vnic && qp.type == slice.type && qp.state >= VRDMA_QPS_RTR &&
@@ -104,12 +102,26 @@ Reply Responder::receive(uint32_t vnic, uint32_t qpn, Slice& slice) {
     return receive_connected(*slot, slice);
 }
 
-Reply Responder::receive_connected(uint32_t slot, Slice& slice) {
+std::optional<uint32_t> Responder::datagram_receiver(uint32_t vnic, uint32_t qpn) {
+    const std::optional<uint32_t> slot = state_.find_qp(qpn);
+    if (!slot || state_.qps[*slot].vnic != vnic || state_.qps[*slot].type != VRDMA_QPT_UD ||
+        state_.qps[*slot].state < VRDMA_QPS_RTR || state_.qps[*slot].state == VRDMA_QPS_ERR) {
+        state_.counters[vnic].add(Counter::UdDroppedNoQp);
+        return std::nullopt;
+    }
+    return slot;
+}
+
+void Responder::note_contact(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     if (qp.state == VRDMA_QPS_RTR && !qp.established) {
         qp.established = true;
         state_.raise(qp.context, VRDMA_EVENT_COMM_EST, qp.cookie);
     }
+}
+
+Reply Responder::receive_connected(uint32_t slot, Slice& slice) {
+    note_contact(slot);
     switch (slice.opcode) {
         case VRDMA_WQE_SEND:
         case VRDMA_WQE_SEND_WITH_IMM:
@@ -355,22 +367,37 @@ Reply Responder::write(uint32_t slot, Slice& slice) {
     return Reply{};
 }
 
-Reply Responder::read(uint32_t slot, Slice& slice) {
+Reply Responder::check_read(uint32_t slot, uint32_t rkey, uint64_t address, uint64_t length) {
     Qp& qp = state_.qps[slot];
     if (qp.type != VRDMA_QPT_RC || (qp.attributes.access & VRDMA_ACCESS_REMOTE_READ) == 0 ||
         qp.attributes.max_dest_rd_atomic == 0) {
         return refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_QP_ACCESS,
                       VRDMA_EVENT_QP_REQ_ERR);
     }
-    if (slice.length == 0) {
+    if (length == 0) {
         return Reply{};
+    }
+    const auto mr =
+        state_.mrs.check(Access{rkey, qp.pd, address, length, VRDMA_ACCESS_REMOTE_READ}, true);
+    if (!mr) {
+        return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR);
+    }
+    return Reply{};
+}
+
+Reply Responder::refuse_read(uint32_t slot) {
+    return refuse(slot, VRDMA_WC_REM_OP_ERR, VRDMA_REASON_REMOTE_MEMORY, VRDMA_EVENT_QP_ACCESS_ERR);
+}
+
+Reply Responder::read(uint32_t slot, Slice& slice) {
+    const Qp& qp = state_.qps[slot];
+    const Reply allowed = check_read(slot, slice.rkey, slice.remote_address, slice.total);
+    if (allowed.answer != Answer::Ack || slice.length == 0) {
+        return allowed;
     }
     const auto mr = state_.mrs.check(
         Access{slice.rkey, qp.pd, slice.remote_address, slice.total, VRDMA_ACCESS_REMOTE_READ},
         true);
-    if (!mr) {
-        return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR);
-    }
     std::array<MemorySpan, kMaxSpansPerSlice> spans;
     size_t count = 0;
     const uint64_t done =
@@ -380,8 +407,7 @@ Reply Responder::read(uint32_t slot, Slice& slice) {
                                    : state_.transfer.copy({slice.spans.data(), slice.span_count},
                                                           {spans.data(), count}, slice.streaming);
     if (result == Transferred::SourceGone) {
-        return refuse(slot, VRDMA_WC_REM_OP_ERR, VRDMA_REASON_REMOTE_MEMORY,
-                      VRDMA_EVENT_QP_ACCESS_ERR);
+        return refuse_read(slot);
     }
     if (result == Transferred::DestinationGone) {
         return Reply{Answer::Nak, 0, VRDMA_WC_LOC_PROT_ERR, VRDMA_REASON_LOCAL_MEMORY};
@@ -429,7 +455,7 @@ Reply Responder::atomic(uint32_t slot, Slice& slice) {
     return Reply{};
 }
 
-Reply Responder::receive_datagram(uint32_t slot, Slice& slice) {
+Reply Responder::receive_datagram(uint32_t slot, Slice& slice, const Grh& grh) {
     Qp& qp = state_.qps[slot];
     Counters& counters = state_.counters_of(qp);
     if (slice.qkey != qp.attributes.qkey) {
@@ -443,7 +469,6 @@ Reply Responder::receive_datagram(uint32_t slot, Slice& slice) {
     if (slice.total + kGrhBytes > qp.receive_capacity) {
         return refuse_length(slot);
     }
-    const std::array<std::byte, kGrhBytes> grh = make_grh(slice, state_.vnics[slice.source_vnic]);
     Slice header;
     header.inline_data = grh.data();
     header.length = kGrhBytes;

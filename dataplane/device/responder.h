@@ -13,9 +13,22 @@ class Responder {
     // Executes one slice addressed to (vnic, qpn). Slices of one message come in order.
     [[nodiscard]] Reply receive(uint32_t vnic, uint32_t qpn, Slice& slice);
 
-  private:
+    // The same for a slice that is known to come from the queue pair's peer. Not READ: its payload
+    // goes the other way.
     [[nodiscard]] Reply receive_connected(uint32_t slot, Slice& slice);
-    [[nodiscard]] Reply receive_datagram(uint32_t slot, Slice& slice);
+    // A datagram for a queue pair in RTR or RTS; `grh` is what stands in front of it.
+    using Grh = std::array<std::byte, kGrhBytes>;
+    [[nodiscard]] Reply receive_datagram(uint32_t slot, Slice& slice, const Grh& grh);
+    // May the peer read this? The queue pair fails if not.
+    [[nodiscard]] Reply check_read(uint32_t slot, uint32_t rkey, uint64_t address, uint64_t length);
+    // The first packet of its peer, whatever it asks for: COMM_EST in RTR (IBA 11.6.3.2).
+    void note_contact(uint32_t slot);
+    // Its memory is gone while it is being read.
+    [[nodiscard]] Reply refuse_read(uint32_t slot);
+    // There is such a queue pair of this vNIC, and it takes datagrams.
+    [[nodiscard]] std::optional<uint32_t> datagram_receiver(uint32_t vnic, uint32_t qpn);
+
+  private:
     [[nodiscard]] Reply send(uint32_t slot, Slice& slice);
     [[nodiscard]] Reply write(uint32_t slot, Slice& slice);
     [[nodiscard]] Reply read(uint32_t slot, Slice& slice);

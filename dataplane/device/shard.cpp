@@ -15,6 +15,7 @@ namespace {
 
 constexpr Duration kCoolingInterval = Duration::microseconds(250);
 constexpr uint32_t kMessagesPerTurn = 64;
+constexpr Duration kFullPortRetry = Duration::microseconds(100);
 
 }  // namespace
 
@@ -24,8 +25,9 @@ Shard::Shard(Arena& arena, const ShardConfig& config, const Ports& ports)
       completions_(state_),
       queue_pairs_(state_, completions_),
       responder_(state_, queue_pairs_),
-      requester_(state_, queue_pairs_, responder_),
-      commands_(state_, completions_, queue_pairs_, ports.reclaimer) {
+      wire_(state_, queue_pairs_, responder_),
+      requester_(state_, queue_pairs_, responder_, wire_),
+      commands_(state_, completions_, queue_pairs_, wire_, ports.reclaimer) {
     hot_.reserve(config.limits.contexts);
 }
 
@@ -39,6 +41,7 @@ bool Shard::turn(Instant now) {
         queue_pairs_.fail_overflowed();
         worked = true;
     }
+    wire_.flush();
     events_delayed_ = completions_.send_events();
     flush_outbox();
     if (now >= next_cooling_) {
@@ -213,6 +216,9 @@ void Shard::kicked(uint32_t index) {
 }
 
 Instant Shard::next_deadline() const {
+    if (wire_.has_backlog()) {
+        return std::min(state_.deadlines.next(), state_.now + kFullPortRetry);
+    }
     if (!state_.outbox.empty() || events_delayed_) {
         return std::min(state_.deadlines.next(), state_.now + kDelayedEventRetry);
     }

@@ -8,6 +8,7 @@
 #include "dataplane/device/requester.h"
 #include "dataplane/device/responder.h"
 #include "dataplane/device/state.h"
+#include "dataplane/device/wire_path.h"
 
 namespace vrdma {
 
@@ -43,6 +44,7 @@ class Shard {
     void announce(uint32_t vnic, vrdma_event_type type);
 
     [[nodiscard]] Commands& commands() { return commands_; }
+    [[nodiscard]] WirePath& wire() { return wire_; }
     [[nodiscard]] DeviceState& state() { return state_; }
     [[nodiscard]] const DeviceState& state() const { return state_; }
 
@@ -60,6 +62,7 @@ class Shard {
     CompletionQueues completions_;
     QueuePairs queue_pairs_;
     Responder responder_;
+    WirePath wire_;
     Requester requester_;
     Commands commands_;
     std::vector<uint32_t> hot_;  // contexts whose doorbells are polled

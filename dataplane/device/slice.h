@@ -26,6 +26,7 @@ struct Slice {
     uint16_t span_count;
     uint32_t imm_data;
     uint32_t source_qpn;
+    uint32_t destination_qpn;  // UD
     uint32_t source_vnic;
     uint32_t rkey;
     uint32_t qkey;

@@ -27,6 +27,7 @@ DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
       cqs(arena, config.limits.cqs),
       srqs(arena, config.limits.srqs),
       qps(arena, config.limits.qps),
+      remotes(arena, config.limits.remotes),
       doorbell_slots(
           arena.array<uint32_t>(size_t{config.limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT)),
       context_runtime(config.limits.contexts),
@@ -62,6 +63,7 @@ size_t DeviceState::arena_bytes(const ShardLimits& limits) {
            Pool<Pd>::bytes_for(limits.pds) + Pool<Channel>::bytes_for(limits.channels) +
            Pool<Region>::bytes_for(limits.regions) + Pool<Cq>::bytes_for(limits.cqs) +
            Pool<Srq>::bytes_for(limits.srqs) + Pool<Qp>::bytes_for(limits.qps) +
+           Pool<Remote>::bytes_for(limits.remotes) +
            Arena::bytes_for<uint32_t>(size_t{limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT) +
            MrTable::bytes_for(limits.mrs, limits.extra_ranges);
 }

@@ -15,6 +15,7 @@
 #include "dataplane/base/pool.h"
 #include "dataplane/device/counters.h"
 #include "dataplane/device/objects.h"
+#include "dataplane/device/remote.h"
 #include "dataplane/device/slice.h"
 #include "dataplane/memory/mr_table.h"
 #include "dataplane/memory/transfer.h"
@@ -47,6 +48,7 @@ struct DeviceState {
     Pool<Cq> cqs;
     Pool<Srq> srqs;
     Pool<Qp> qps;
+    Pool<Remote> remotes;
     uint32_t* doorbell_slots;  // [context][bit] = slot of the queue pair + 1
 
     // Beside it.

@@ -12,6 +12,7 @@
 #include <atomic>
 
 #include "dataplane/memory/copy.h"
+#include "dataplane/wire/crc32.h"
 
 namespace vrdma {
 namespace {
@@ -139,6 +140,27 @@ Transferred Transfer::store(std::span<const MemorySpan> to, const std::byte* fro
         }
         from += part;
         length -= part;
+    }
+    return Transferred::Done;
+}
+
+Transferred Transfer::load_crc(std::byte* to, std::span<const MemorySpan> from, uint32_t& crc) {
+    for (const MemorySpan& source : from) {
+        if (broken(source)) {
+            return Transferred::SourceGone;
+        }
+        if (source.host != nullptr) [[likely]] {
+            crc = wire::crc32_copy(crc, to, source.host, source.length);
+        } else if (process_memory_.read(source.mapping->process_file, source.process_address, to,
+                                        source.length)) {
+            crc = wire::crc32_update(crc, {to, source.length});
+        } else {
+            return Transferred::SourceGone;
+        }
+        if (broken(source)) {
+            return Transferred::SourceGone;
+        }
+        to += source.length;
     }
     return Transferred::Done;
 }

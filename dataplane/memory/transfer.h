@@ -29,6 +29,9 @@ class Transfer {
     [[nodiscard]] Transferred store(std::span<const MemorySpan> to, const std::byte* from,
                                     size_t length);
     [[nodiscard]] Transferred load(std::byte* to, std::span<const MemorySpan> from, size_t length);
+    // load() of all of `from` that continues a CRC state (wire/crc32.h) over what it wrote.
+    [[nodiscard]] Transferred load_crc(std::byte* to, std::span<const MemorySpan> from,
+                                       uint32_t& crc);
 
     // Atomics on an aligned 64-bit word. Returns the original value in `original`. Atomic against
     // the CPU for mapped memory, and against other requests of this worker always.

@@ -23,9 +23,13 @@ LAYERS = {
     "dataplane/base": [],
     "dataplane/wire": ["dataplane/base"],
     "dataplane/net": ["dataplane/base", "dataplane/port", "dataplane/wire"],
+    "dataplane/transport": ["dataplane/base", "dataplane/wire"],
     "dataplane/port": ["driver/abi", "dataplane/base"],
-    "dataplane/memory": ["driver/abi", "dataplane/base", "dataplane/port"],
-    "dataplane/device": ["driver/abi", "dataplane/base", "dataplane/port", "dataplane/memory"],
+    "dataplane/memory": ["driver/abi", "dataplane/base", "dataplane/port", "dataplane/wire"],
+    "dataplane/device": [
+        "driver/abi", "dataplane/base", "dataplane/port", "dataplane/wire", "dataplane/memory", "dataplane/net",
+        "dataplane/transport",
+    ],
     "dataplane/tenant": ["dataplane/base", "dataplane/device"],
     "dataplane/platform": [
         "driver/abi", "dataplane/base", "dataplane/port", "dataplane/memory", "dataplane/device", "dataplane/wire",

@@ -1,0 +1,680 @@
+// Sending, and the life of a remote queue pair. Entries are taken from the ring as long as the
+// transport has room for them, and are kept in a private copy until they complete; the completion
+// goes through the same code as on the same-host path, with the oldest entry as the current one.
+//
+// Packets are built straight into the port's buffers: the payload is copied once, and its CRC is
+// computed in the same pass. What the port has no room for stays in the link's queue, and nothing
+// more is built for that link before it is empty.
+//
+// A queue pair that fails abandons its protocol state: entries are flushed from the ring as always,
+// and all that may still leave is the NAK that says why.
+#include "dataplane/device/wire_path.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/transport/source_port.h"
+#include "dataplane/wire/crc32.h"
+
+namespace vrdma {
+namespace {
+
+constexpr uint32_t kHeldPackets = 8192;  // of one shard
+constexpr uint32_t kPacketsPerVisit = 32;
+constexpr size_t kQueueLimit = 64;  // packets built for one link in a turn
+constexpr uint8_t kHopLimit = 64;
+constexpr uint64_t kLineRate = 12'500'000'000;  // bytes per second: where pacing would begin
+
+wire::Address to_address(const uint8_t (&gid)[16]) {
+    wire::Address address;
+    std::copy(std::begin(gid), std::end(gid), address.bytes.begin());
+    return address;
+}
+
+uint32_t mtu_bytes(uint32_t code) {
+    return 128U << code;  // enum ibv_mtu
+}
+
+transport::Operation operation_of(uint8_t opcode) {
+    switch (opcode) {
+        case VRDMA_WQE_SEND:
+            return transport::Operation::Send;
+        case VRDMA_WQE_SEND_WITH_IMM:
+            return transport::Operation::SendImm;
+        case VRDMA_WQE_RDMA_WRITE:
+            return transport::Operation::Write;
+        case VRDMA_WQE_RDMA_WRITE_WITH_IMM:
+            return transport::Operation::WriteImm;
+        case VRDMA_WQE_RDMA_READ:
+            return transport::Operation::Read;
+        case VRDMA_WQE_ATOMIC_CMP_AND_SWP:
+            return transport::Operation::CompareSwap;
+        default:
+            return transport::Operation::FetchAdd;
+    }
+}
+
+vrdma_reason reason_of(transport::CompletionStatus status) {
+    switch (status) {
+        case transport::CompletionStatus::RetryExceeded:
+            return VRDMA_REASON_PEER_SILENT;
+        case transport::CompletionStatus::RnrRetryExceeded:
+            return VRDMA_REASON_RNR;
+        case transport::CompletionStatus::RemoteAccess:
+            return VRDMA_REASON_RKEY_UNKNOWN;
+        case transport::CompletionStatus::RemoteInvalidRequest:
+            return VRDMA_REASON_QP_ACCESS;
+        case transport::CompletionStatus::RemoteOperational:
+            return VRDMA_REASON_REMOTE_MEMORY;
+        case transport::CompletionStatus::Flushed:
+            return VRDMA_REASON_FLUSHED;
+        case transport::CompletionStatus::LocalLength:
+            return VRDMA_REASON_WQE_LENGTH;
+        case transport::CompletionStatus::LocalQpOperation:
+            return VRDMA_REASON_WQE_OPCODE;
+        case transport::CompletionStatus::LocalProtection:
+            return VRDMA_REASON_LOCAL_MEMORY;
+        case transport::CompletionStatus::Success:
+            return VRDMA_REASON_NONE;
+    }
+    return VRDMA_REASON_NONE;
+}
+
+}  // namespace
+
+WirePath::WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder)
+    : state_(state), queue_pairs_(queue_pairs), responder_(responder) {}
+
+void WirePath::add_link(net::Link& link, transport::PeerPolicy peers) {
+    links_.push_back(Attached{&link, peers, std::nullopt, {}});
+    links_.back().queue.reserve(2 * kQueueLimit);
+    if (held_.empty()) {
+        held_.resize(kHeldPackets);
+        for (uint32_t i = 0; i < kHeldPackets; ++i) {
+            free_held_.push_back(i);
+        }
+    }
+}
+
+void WirePath::close() {
+    for (uint32_t slot = 0; slot < state_.qps.fresh(); ++slot) {
+        if (state_.qps[slot].qpn != 0) {
+            disconnect(slot);
+        }
+    }
+    for (Attached& attached : links_) {
+        for (Outgoing& outgoing : attached.queue) {
+            attached.link->release({&outgoing.packet, 1});
+        }
+        attached.queue.clear();
+        if (attached.spare) {
+            attached.link->release({&*attached.spare, 1});
+            attached.spare.reset();
+        }
+    }
+}
+
+transport::PeerKind WirePath::peer_kind(const Attached& attached) const {
+    return attached.peers == transport::PeerPolicy::Vrdma ? transport::PeerKind::Vrdma
+                                                          : transport::PeerKind::Standard;
+}
+
+std::optional<uint32_t> WirePath::link_of(uint32_t network) const {
+    for (uint32_t i = 0; i < links_.size(); ++i) {
+        if (links_[i].link->network() == network) {
+            return i;
+        }
+    }
+    return std::nullopt;
+}
+
+// The vNIC's address of the same family as the peer's: what receivers compare with theirs.
+const wire::Address WirePath::own_address(const Qp& qp, const wire::Address& peer) const {
+    const Vnic& vnic = state_.vnics[qp.vnic];
+    for (const vrdma_gid_entry& gid : vnic.gids) {
+        const wire::Address address = to_address(gid.gid);
+        if (!address.unspecified() && address.is_v4() == peer.is_v4()) {
+            return address;
+        }
+    }
+    return {};
+}
+
+const char* WirePath::connect(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    disconnect(slot);
+    const Vnic& vnic = state_.vnics[qp.vnic];
+    vrdma_gid_entry gid;
+    std::memcpy(gid.gid, qp.attributes.address.gid, sizeof gid.gid);
+    const std::optional<uint32_t> index = link_of(vnic.network);
+    if (!index || qp.type == VRDMA_QPT_UD || state_.find_vnic(vnic.network, gid) != kNone) {
+        return nullptr;  // on this host, or nowhere
+    }
+    net::Link& link = *links_[*index].link;
+    const wire::Address peer = to_address(gid.gid);
+    const wire::Address own = own_address(qp, peer);
+    const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
+    const size_t overhead = peer.is_v4() ? wire::kMaxOverheadV4 : wire::kMaxOverheadV6;
+    if (mtu + overhead > link.mtu()) {
+        return "the path MTU and its headers are longer than the port's MTU";
+    }
+    const auto hop = link.acquire_hop(own, peer);
+    if (!hop) {
+        switch (hop.error()) {
+            case net::NoRoute::Group:
+                return "the destination GID is a group address or empty";
+            case net::NoRoute::Family:
+                return "the vNIC has no address of the destination's family";
+            case net::NoRoute::NoGateway:
+                return "the destination is outside the port's prefix and the port has no gateway";
+            case net::NoRoute::TooManyHops:
+                return "the port knows too many neighbours";
+        }
+    }
+    const std::optional<uint32_t> entry = state_.remotes.allocate();
+    if (!entry) {
+        link.release_hop(*hop);
+        return "no more queue pairs toward other hosts";
+    }
+    qp.remote = *entry;
+    Remote& remote = state_.remotes[*entry];
+    remote.qp = slot;
+    remote.link = *index;
+    remote.hop = *hop;
+    remote.taken = qp.sq_consumer;
+    remote.can_send = false;
+    remote.abandoned = false;
+    remote.own = own;
+    remote.peer = peer;
+    const transport::PeerKind kind = peer_kind(links_[*index]);
+    const uint32_t label = qp.attributes.address.flow_label != 0
+                               ? qp.attributes.address.flow_label
+                               : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
+    const wire::Flow flow{
+        .source_mac = {},
+        .destination_mac = {},
+        .source = own,
+        .destination = peer,
+        .source_port = transport::source_port(label),
+        .dscp = static_cast<uint8_t>(qp.attributes.address.traffic_class >> 2),
+        .ecn = wire::Ecn::Capable0,
+        .hop_limit =
+            qp.attributes.address.hop_limit != 0 ? qp.attributes.address.hop_limit : kHopLimit,
+        .flow_label = label & 0xfffff,
+    };
+    remote.flow = wire::FlowTemplate(flow);
+    if (qp.type == VRDMA_QPT_UC) {
+        remote.receiver.reset({transport::Psn{qp.attributes.rq_psn}, mtu});
+        return nullptr;
+    }
+    remote.requester = transport::RcRequester{};
+    remote.responder.reset({.peer = kind,
+                            .destination_qpn = qp.attributes.dest_qpn,
+                            .initial_psn = transport::Psn{qp.attributes.rq_psn},
+                            .path_mtu = mtu,
+                            .max_dest_rd_atomic = std::min<uint8_t>(
+                                qp.attributes.max_dest_rd_atomic, transport::kMaxRdAtomic)});
+    return nullptr;
+}
+
+void WirePath::start(uint32_t slot) {
+    const Qp& qp = state_.qps[slot];
+    if (qp.remote == kNone) {
+        return;
+    }
+    Remote& remote = state_.remotes[qp.remote];
+    if (remote.can_send) {
+        return;  // from SQD or SQE
+    }
+    remote.can_send = true;
+    const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
+    const transport::Psn psn{qp.attributes.sq_psn};
+    if (qp.type == VRDMA_QPT_UC) {
+        remote.sender.reset({qp.attributes.dest_qpn, psn, mtu});
+        return;
+    }
+    remote.requester.reset(
+        {.peer = peer_kind(links_[remote.link]),
+         .destination_qpn = qp.attributes.dest_qpn,
+         .initial_psn = psn,
+         .path_mtu = mtu,
+         .timeout = qp.attributes.timeout,
+         .retry_count = qp.attributes.retry_count,
+         .rnr_retry = qp.attributes.rnr_retry,
+         .max_rd_atomic = std::min<uint8_t>(qp.attributes.max_rd_atomic, transport::kMaxRdAtomic),
+         .line_rate = kLineRate},
+        state_.now);
+}
+
+void WirePath::disconnect(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    if (qp.remote == kNone) {
+        return;
+    }
+    Remote& remote = state_.remotes[qp.remote];
+    abandon(remote);
+    links_[remote.link].link->release_hop(remote.hop);
+    state_.remotes.release(qp.remote);
+    qp.remote = kNone;
+}
+
+void WirePath::abandon(Remote& remote) {
+    const Qp& qp = state_.qps[remote.qp];
+    if (remote.abandoned || qp.type == VRDMA_QPT_UC) {
+        return;
+    }
+    remote.abandoned = true;
+    if (remote.can_send) {
+        remote.requester.fail();
+        while (remote.requester.poll_completion()) {
+            // Its entry is flushed from the ring.
+        }
+        while (const auto handle = remote.requester.discard_held()) {
+            release_held(*handle);
+        }
+    }
+    if (!remote.responder.failed()) {
+        remote.responder.fail();
+    }
+    while (const auto handle = remote.responder.discard_held()) {
+        release_held(*handle);
+    }
+}
+
+bool WirePath::drained(const Qp& qp) const {
+    const Remote& remote = state_.remotes[qp.remote];
+    return !remote.can_send || remote.abandoned || remote.taken == qp.sq_consumer;
+}
+
+void WirePath::visit(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    Remote& remote = state_.remotes[qp.remote];
+    if (qp.state == VRDMA_QPS_ERR) {
+        abandon(remote);
+        queue_pairs_.flush(slot);
+        transmit(slot, remote);
+        return;
+    }
+    if (qp.state == VRDMA_QPS_SQE) {
+        queue_pairs_.flush(slot);
+        return;
+    }
+    if (remote.can_send) {
+        take_entries(slot, remote);
+    }
+    transmit(slot, remote);
+    complete(slot, remote);
+    if (qp.state == VRDMA_QPS_ERR) {
+        abandon(remote);
+        state_.run(slot);  // a NAK may be waiting
+        return;
+    }
+    qp.phase = drained(qp) ? SendPhase::Idle : SendPhase::Moving;
+    if (qp.state == VRDMA_QPS_SQD && qp.drained_notify && drained(qp)) {
+        qp.drained_notify = false;
+        state_.raise(qp.context, VRDMA_EVENT_SQ_DRAINED, qp.cookie);
+    }
+    set_deadline(slot, remote);
+}
+
+void WirePath::on_deadline(uint32_t slot) {
+    const Qp& qp = state_.qps[slot];
+    Remote& remote = state_.remotes[qp.remote];
+    if (remote.can_send && !remote.abandoned && qp.type == VRDMA_QPT_RC &&
+        state_.now >= remote.requester.next_deadline()) {
+        remote.requester.on_deadline(state_.now);
+    }
+    state_.run(slot);
+}
+
+void WirePath::set_deadline(uint32_t slot, const Remote& remote) {
+    if (state_.qps[slot].type != VRDMA_QPT_RC || !remote.can_send) {
+        return;
+    }
+    const Instant deadline = remote.requester.next_deadline();
+    if (deadline == Instant::never()) {
+        state_.deadlines.clear(slot);
+    } else {
+        state_.deadlines.set(slot, deadline);
+    }
+}
+
+void WirePath::take_entries(uint32_t slot, Remote& remote) {
+    Qp& qp = state_.qps[slot];
+    if (static_cast<int32_t>(remote.taken - qp.sq_consumer) < 0) {
+        remote.taken = qp.sq_consumer;  // flushed meanwhile
+    }
+    const bool reliable = qp.type == VRDMA_QPT_RC;
+    for (uint32_t n = 0; n < kEntriesPerVisit && qp.state == VRDMA_QPS_RTS; ++n) {
+        if (!(reliable ? remote.requester.can_post() : remote.sender.can_post())) {
+            return;
+        }
+        const QpRuntime& runtime = state_.qp_runtime[slot];
+        const uint32_t producer =
+            std::atomic_ref(runtime.header->sq_producer).load(std::memory_order_acquire);
+        if (producer - qp.sq_consumer > qp.sq_entries) [[unlikely]] {
+            queue_pairs_.enter_error(slot, VRDMA_REASON_SQ_INDEX, VRDMA_EVENT_QP_FATAL);
+            return;
+        }
+        if (producer == remote.taken) {
+            return;
+        }
+        load_entry(qp, runtime, remote.taken);
+        qp.length = 0;
+        const std::optional<EntryFault> fault = check_entry(qp, qp.length);
+        post(qp, remote, fault);
+        ++remote.taken;
+    }
+    if (qp.state == VRDMA_QPS_RTS) {
+        state_.run(slot);
+    }
+}
+
+void WirePath::post(const Qp& qp, Remote& remote, std::optional<EntryFault> fault) {
+    const uint32_t id = remote.taken & (transport::kWindowMessages - 1);
+    SentEntry& entry = remote.entries[id];
+    entry.wqe = qp.wqe;
+    entry.length = qp.length;
+    entry.data_offset = static_cast<uint32_t>(data_offset(qp, qp.entry().opcode));
+    entry.reason = VRDMA_REASON_NONE;
+    const vrdma_send_wqe& wqe = qp.entry();
+    transport::Message message;
+    message.id = id;
+    if (!fault) {
+        message.operation = operation_of(wqe.opcode);
+        message.solicited = (wqe.flags & VRDMA_WQE_SOLICITED) != 0;
+        message.fence = (wqe.flags & VRDMA_WQE_FENCE) != 0;
+        message.length = qp.length;
+        message.remote_address = wqe.remote_address;
+        message.rkey = wqe.rkey;
+        message.imm = wqe.imm_data;
+        if (is_atomic(wqe.opcode)) {
+            const bool swap = wqe.opcode == VRDMA_WQE_ATOMIC_CMP_AND_SWP;
+            message.compare = swap ? wqe.atomic.compare_add : 0;
+            message.swap_or_add = swap ? wqe.atomic.swap : wqe.atomic.compare_add;
+        }
+    }
+    const auto status = fault ? static_cast<transport::CompletionStatus>(fault->status)
+                              : transport::CompletionStatus::Success;
+    if (qp.type == VRDMA_QPT_RC) {
+        remote.requester.post(message);
+        if (fault) {
+            entry.reason = static_cast<uint8_t>(fault->reason);
+            remote.requester.fail_message(id, status);
+        }
+    } else {
+        remote.sender.post(message);
+        if (fault) {
+            entry.reason = static_cast<uint8_t>(fault->reason);
+            remote.sender.fail_message(id, status);
+        }
+    }
+}
+
+std::optional<transport::PacketPlan> WirePath::next_plan(const Qp& qp, Remote& remote) {
+    if (qp.type == VRDMA_QPT_UC) {
+        return remote.can_send ? remote.sender.poll_transmit() : std::nullopt;
+    }
+    if (auto answer = remote.responder.poll_transmit(state_.now)) {
+        return answer;
+    }
+    if (!remote.can_send || remote.abandoned) {
+        return std::nullopt;
+    }
+    return remote.requester.poll_transmit(state_.now);
+}
+
+void WirePath::transmit(uint32_t slot, Remote& remote) {
+    const Qp& qp = state_.qps[slot];
+    Attached& attached = links_[remote.link];
+    for (uint32_t n = 0; n < kPacketsPerVisit; ++n) {
+        if (attached.queue.size() >= kQueueLimit) {
+            flush();
+        }
+        if (attached.queue.size() >= kQueueLimit) {
+            break;
+        }
+        if (!attached.spare) {
+            PacketBuffer packet;
+            if (attached.link->allocate({&packet, 1}) == 0) {
+                break;
+            }
+            attached.spare = packet;
+        }
+        const std::optional<transport::PacketPlan> plan = next_plan(qp, remote);
+        if (!plan) {
+            if (qp.type == VRDMA_QPT_UC) {
+                complete(slot, remote);  // one message at a time
+                if (remote.can_send && qp.state == VRDMA_QPS_RTS) {
+                    const uint32_t before = remote.taken;
+                    take_entries(slot, remote);
+                    if (remote.taken != before) {
+                        continue;
+                    }
+                }
+            }
+            return;
+        }
+        if (build(slot, remote, *plan, *attached.spare)) {
+            attached.queue.push_back(Outgoing{remote.hop, *attached.spare});
+            attached.spare.reset();
+        }
+    }
+    state_.run(slot);
+}
+
+bool WirePath::build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,
+                     PacketBuffer& packet) {
+    const auto [bytes, state] =
+        wire::build_headers({packet.data, packet.capacity}, remote.flow, plan.fields, plan.length);
+    uint32_t crc = state;
+    std::byte* payload = packet.data + bytes;
+    switch (plan.source) {
+        case transport::PayloadSource::None:
+            break;
+        case transport::PayloadSource::Message:
+            if (!read_entry(state_.qps[slot], remote, plan, payload, crc)) {
+                return false;
+            }
+            break;
+        case transport::PayloadSource::Memory:
+            if (!read_memory(slot, plan, payload, crc)) {
+                remote.responder.response_failed(transport::ExecuteStatus::NakRemoteAccess);
+                return false;
+            }
+            break;
+    }
+    const size_t tail = wire::finish({payload + plan.length, packet.capacity - bytes - plan.length},
+                                     plan.length, crc);
+    packet.length = static_cast<uint32_t>(bytes + plan.length + tail);
+    return true;
+}
+
+bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketPlan& plan,
+                          std::byte* to, uint32_t& crc) {
+    SentEntry& entry = remote.entries[plan.message_id];
+    const auto& wqe = *reinterpret_cast<const vrdma_send_wqe*>(entry.wqe.data());
+    if ((wqe.flags & VRDMA_WQE_INLINE) != 0) {
+        crc = wire::crc32_copy(crc, to, entry.wqe.data() + entry.data_offset + plan.offset,
+                               plan.length);
+        return true;
+    }
+    uint32_t done = 0;
+    while (done < plan.length) {
+        Slice slice;
+        std::optional<vrdma_reason> bad =
+            gather_entry(state_, entry.wqe.data(), qp.pd,
+                         {plan.offset + done, plan.length - done, 0, entry.data_offset}, slice);
+        if (!bad && state_.transfer.load_crc(to + done, {slice.spans.data(), slice.span_count},
+                                             crc) != Transferred::Done) {
+            bad = VRDMA_REASON_LOCAL_MEMORY;
+        }
+        if (bad) {
+            entry.reason = static_cast<uint8_t>(*bad);
+            if (qp.type == VRDMA_QPT_RC) {
+                remote.requester.fail_message(plan.message_id,
+                                              transport::CompletionStatus::LocalProtection);
+            } else {
+                remote.sender.fail_message(plan.message_id,
+                                           transport::CompletionStatus::LocalProtection);
+            }
+            return false;
+        }
+        done += slice.length;
+    }
+    return true;
+}
+
+// A READ response. The right is asked for with every packet: it may be withdrawn meanwhile.
+bool WirePath::read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,
+                           uint32_t& crc) {
+    if (responder_.check_read(slot, plan.rkey, plan.request_address, plan.request_length).answer !=
+        Answer::Ack) {
+        return false;
+    }
+    const auto mr = state_.mrs.check(
+        Access{plan.rkey, state_.qps[slot].pd, plan.address, plan.length, VRDMA_ACCESS_REMOTE_READ},
+        true);
+    if (!mr) {
+        return false;
+    }
+    uint32_t done = 0;
+    while (done < plan.length) {
+        const MemorySpan span = state_.mrs.span(**mr, plan.address + done, plan.length - done);
+        if (state_.transfer.load_crc(to + done, {&span, 1}, crc) != Transferred::Done) {
+            [[maybe_unused]] const Reply refused = responder_.refuse_read(slot);
+            return false;
+        }
+        done += static_cast<uint32_t>(span.length);
+    }
+    return true;
+}
+
+void WirePath::complete(uint32_t slot, Remote& remote) {
+    Qp& qp = state_.qps[slot];
+    while (remote.can_send && !remote.abandoned && qp.state != VRDMA_QPS_ERR) {
+        const std::optional<transport::Completion> done = qp.type == VRDMA_QPT_RC
+                                                              ? remote.requester.poll_completion()
+                                                              : remote.sender.poll_completion();
+        if (!done) {
+            return;
+        }
+        const SentEntry& entry = remote.entries[done->id];
+        qp.wqe = entry.wqe;
+        qp.length = entry.length;
+        if (done->status == transport::CompletionStatus::Success) {
+            account_send(state_, qp);
+            queue_pairs_.complete_send(slot, VRDMA_WC_SUCCESS, VRDMA_REASON_NONE);
+            continue;
+        }
+        const auto reason = entry.reason != VRDMA_REASON_NONE
+                                ? static_cast<vrdma_reason>(entry.reason)
+                                : reason_of(done->status);
+        queue_pairs_.fail_send(slot, static_cast<vrdma_wc_status>(done->status), reason);
+        return;
+    }
+}
+
+std::optional<net::HopId> WirePath::datagram_hop(uint32_t link, const wire::Address& own,
+                                                 const wire::Address& destination) {
+    const size_t hash = destination.bytes[15] ^ destination.bytes[14] * 31U ^ own.bytes[15] * 7U;
+    KnownHop& known = known_hops_[hash % known_hops_.size()];
+    if (known.present && known.link == link && known.own == own &&
+        known.destination == destination) {
+        return known.hop;
+    }
+    const auto hop = links_[link].link->acquire_hop(own, destination);
+    if (!hop) {
+        return std::nullopt;
+    }
+    if (known.present) {
+        links_[known.link].link->release_hop(known.hop);
+    }
+    known = KnownHop{true, link, own, destination, *hop};
+    return *hop;
+}
+
+bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
+    const std::optional<uint32_t> index = link_of(state_.vnics[qp.vnic].network);
+    if (!index) {
+        return false;
+    }
+    Attached& attached = links_[*index];
+    const wire::Address destination = to_address(slice.remote_gid.gid);
+    const wire::Address own = own_address(qp, destination);
+    const std::optional<net::HopId> hop = datagram_hop(*index, own, destination);
+    PacketBuffer packet;
+    const bool fits = slice.length + wire::kMaxOverheadV6 <= attached.link->mtu();
+    if (!hop || !fits || attached.queue.size() >= 2 * kQueueLimit ||
+        attached.link->allocate({&packet, 1}) == 0) {
+        return false;
+    }
+    const uint32_t label = slice.flow_label != 0
+                               ? slice.flow_label
+                               : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
+    const wire::FlowTemplate flow(wire::Flow{
+        .source_mac = {},
+        .destination_mac = {},
+        .source = own,
+        .destination = destination,
+        .source_port = transport::source_port(label),
+        .dscp = static_cast<uint8_t>(slice.traffic_class >> 2),
+        .ecn = wire::Ecn::Capable0,
+        .hop_limit = slice.hop_limit != 0 ? slice.hop_limit : kHopLimit,
+        .flow_label = label & 0xfffff,
+    });
+    wire::HeaderFields fields;
+    fields.opcode = slice.opcode == VRDMA_WQE_SEND_WITH_IMM ? wire::Opcode::UdSendOnlyImm
+                                                            : wire::Opcode::UdSendOnly;
+    fields.solicited = slice.solicited;
+    fields.dqpn = slice.destination_qpn;
+    fields.psn = datagram_psn_++ & 0xffffff;
+    fields.imm = slice.imm_data;
+    fields.deth = {slice.qkey, qp.qpn};
+    auto [bytes, crc] =
+        wire::build_headers({packet.data, packet.capacity}, flow, fields, slice.length);
+    std::byte* payload = packet.data + bytes;
+    if (slice.inline_data != nullptr) {
+        crc = wire::crc32_copy(crc, payload, slice.inline_data, slice.length);
+    } else if (state_.transfer.load_crc(payload, {slice.spans.data(), slice.span_count}, crc) !=
+               Transferred::Done) {
+        attached.link->release({&packet, 1});
+        return false;
+    }
+    const size_t tail = wire::finish(
+        {payload + slice.length, packet.capacity - bytes - slice.length}, slice.length, crc);
+    packet.length = static_cast<uint32_t>(bytes + slice.length + tail);
+    attached.queue.push_back(Outgoing{*hop, packet});
+    return true;
+}
+
+bool WirePath::has_backlog() const {
+    return std::any_of(links_.begin(), links_.end(),
+                       [](const Attached& a) { return !a.queue.empty(); });
+}
+
+void WirePath::flush() {
+    for (Attached& attached : links_) {
+        size_t sent = 0;
+        while (sent < attached.queue.size()) {
+            std::array<PacketBuffer, kMaxBurst> burst;
+            const net::HopId hop = attached.queue[sent].hop;
+            size_t count = 0;
+            while (count < burst.size() && sent + count < attached.queue.size() &&
+                   attached.queue[sent + count].hop == hop) {
+                burst[count] = attached.queue[sent + count].packet;
+                ++count;
+            }
+            const size_t taken =
+                attached.link->send(hop, std::span(burst).first(count), state_.now);
+            sent += taken;
+            if (taken < count) {
+                break;
+            }
+        }
+        attached.queue.erase(attached.queue.begin(),
+                             attached.queue.begin() + static_cast<ptrdiff_t>(sent));
+    }
+}
+
+}  // namespace vrdma

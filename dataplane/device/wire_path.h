@@ -1,0 +1,129 @@
+// Queue pairs whose peer is on another host: send entries become RoCEv2 packets, packets become
+// work for the responder.
+//
+// A connected queue pair is put on this path when it reaches RTR and nobody on this host has the
+// destination address while its network has a port; it stays there until it is reset. The protocol
+// is in dataplane/transport; here memory, queues and completions meet it.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "dataplane/device/queue_pairs.h"
+#include "dataplane/device/remote.h"
+#include "dataplane/device/responder.h"
+#include "dataplane/device/send_entry.h"
+#include "dataplane/net/link.h"
+#include "dataplane/transport/peer.h"
+
+namespace vrdma {
+
+class WirePath final : public net::PacketReceiver {
+  public:
+    WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder);
+
+    // Before the first turn: the port of a network, and what its hosts speak.
+    void add_link(net::Link& link, transport::PeerPolicy peers);
+    // After the last turn: the ports get their buffers back.
+    void close();
+
+    // RTR: decides how the destination is reached. Text of a refusal (static) when the port cannot
+    // reach it or a table is full; nothing has changed then.
+    [[nodiscard]] const char* connect(uint32_t slot);
+    // RTS: the send queue works from now on.
+    void start(uint32_t slot);
+    // It is reset or destroyed.
+    void disconnect(uint32_t slot);
+
+    // Its share of a turn: takes entries, sends, completes.
+    void visit(uint32_t slot);
+    void on_deadline(uint32_t slot);
+    // Nothing of its send queue is under way.
+    [[nodiscard]] bool drained(const Qp& qp) const;
+
+    // A datagram to an address that nobody on this host has. False: no port leads there.
+    [[nodiscard]] bool send_datagram(const Qp& qp, const Slice& slice);
+
+    // Packets wait for room in a port.
+    [[nodiscard]] bool has_backlog() const;
+    // Once a turn.
+    void flush();
+
+    void receive(net::Link& link, std::span<net::ReceivedPacket> packets, Instant now) override;
+    void path_mtu(net::Link& link, const wire::Address& destination, uint32_t mtu,
+                  Instant now) override;
+
+  private:
+    struct Outgoing {
+        net::HopId hop;
+        PacketBuffer packet;
+    };
+    struct Attached {
+        net::Link* link;
+        transport::PeerPolicy peers;
+        std::optional<PacketBuffer> spare;
+        std::vector<Outgoing> queue;  // built in this turn, or left over by the port
+    };
+    struct Held {
+        PacketBuffer packet;
+        uint32_t link;
+    };
+    // The next hops of datagrams, by destination.
+    struct KnownHop {
+        bool present = false;
+        uint32_t link = 0;
+        wire::Address own;
+        wire::Address destination;
+        net::HopId hop = 0;
+    };
+
+    [[nodiscard]] transport::PeerKind peer_kind(const Attached& attached) const;
+    [[nodiscard]] std::optional<uint32_t> link_of(uint32_t network) const;
+    [[nodiscard]] const wire::Address own_address(const Qp& qp, const wire::Address& peer) const;
+    [[nodiscard]] std::optional<net::HopId> datagram_hop(uint32_t link, const wire::Address& own,
+                                                         const wire::Address& destination);
+
+    void take_entries(uint32_t slot, Remote& remote);
+    void post(const Qp& qp, Remote& remote, std::optional<EntryFault> fault);
+    void transmit(uint32_t slot, Remote& remote);
+    [[nodiscard]] std::optional<transport::PacketPlan> next_plan(const Qp& qp, Remote& remote);
+    // False: the payload cannot be had; the transport has been told.
+    [[nodiscard]] bool build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,
+                             PacketBuffer& packet);
+    [[nodiscard]] bool read_entry(const Qp& qp, Remote& remote, const transport::PacketPlan& plan,
+                                  std::byte* to, uint32_t& crc);
+    [[nodiscard]] bool read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,
+                                   uint32_t& crc);
+    void complete(uint32_t slot, Remote& remote);
+    void abandon(Remote& remote);
+    void set_deadline(uint32_t slot, const Remote& remote);
+
+    void receive_one(net::Link& link, net::ReceivedPacket& received);
+    void receive_datagram(uint32_t vnic, const wire::Packet& packet);
+    // A packet of its peer. True: the buffer is kept.
+    [[nodiscard]] bool dispatch(uint32_t slot, Remote& remote, const wire::Packet& packet,
+                                const PacketBuffer& buffer);
+    [[nodiscard]] bool dispatch_request(uint32_t slot, Remote& remote, const wire::Packet& packet,
+                                        const PacketBuffer& buffer);
+    [[nodiscard]] bool dispatch_answer(uint32_t slot, Remote& remote, const wire::Packet& packet,
+                                       const PacketBuffer& buffer);
+    void replay_held(uint32_t slot, Remote& remote);
+    [[nodiscard]] transport::ExecuteResult execute(uint32_t slot, const transport::Inbound& work,
+                                                   std::span<const std::byte> payload);
+    void place(const Qp& qp, Remote& remote, const transport::Answer& answer,
+               std::span<const std::byte> payload);
+    [[nodiscard]] std::optional<uint32_t> keep(uint32_t link, const PacketBuffer& packet);
+    void release_held(uint32_t handle);
+    void drop(uint32_t vnic, transport::DropReason reason);
+
+    DeviceState& state_;
+    QueuePairs& queue_pairs_;
+    Responder& responder_;
+    std::vector<Attached> links_;
+    std::vector<Held> held_;
+    std::vector<uint32_t> free_held_;
+    std::array<KnownHop, 64> known_hops_{};
+    uint32_t datagram_psn_ = 0;
+};
+
+}  // namespace vrdma
