@@ -2,8 +2,8 @@
 // numbers break ties (all responses of a READ have the time of its request).
 //
 // The reordering window begins at a quarter of the minimum round trip and doubles with every
-// retransmission that turns out needless: the packet "arrived" sooner after its repetition than
-// any packet can. It shrinks again after a calm while. RFC 8985 learns the same from D-SACK.
+// packet that was taken for lost without need. It shrinks again after a calm while. The caller
+// knows what was needless by the second copy that arrives (RFC 8985 learns it from D-SACK).
 #include "dataplane/transport/loss_recovery.h"
 
 #include <algorithm>
@@ -28,14 +28,8 @@ Duration LossRecovery::reorder_window(const RttEstimator& rtt) const {
                      std::max(rtt.smoothed().ns, kMaxShortWindow.ns))};
 }
 
-bool LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
-                                const RttEstimator& rtt, Instant now) {
+void LossRecovery::on_delivered(const SendWindow& window, Sequence sequence, Instant now) {
     const Stamp sent = window.sent_at(sequence);
-    const Duration age = sent.age(now);
-    if (window.retransmitted(sequence) && rtt.known() && age < rtt.minimum()) {
-        on_needless();  // the answer to the first copy
-        return true;
-    }
     if (++calm_ >= kCalmDeliveries) {
         calm_ = 0;
         window_quarters_ =
@@ -46,9 +40,8 @@ bool LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
         any_ = true;
         newest_ = sequence;
         newest_sent_ = sent;
-        newest_rtt_ = age;
+        newest_rtt_ = sent.age(now);
     }
-    return false;
 }
 
 void LossRecovery::on_needless() {

@@ -16,11 +16,9 @@ namespace vrdma::transport {
 
 class LossRecovery {
   public:
-    // `sequence` arrived at the peer (a response: here). Before SendWindow::deliver(). True: it was
-    // sent twice without need.
-    bool on_delivered(const SendWindow& window, Sequence sequence, const RttEstimator& rtt,
-                      Instant now);
-    // A packet arrived that had been taken for lost.
+    // `sequence` arrived at the peer (a response: here). Before SendWindow::deliver().
+    void on_delivered(const SendWindow& window, Sequence sequence, Instant now);
+    // A packet that was taken for lost had only been late.
     void on_needless();
     // Marks what is lost of [from, end) of the window; returns which.
     WindowBits detect(SendWindow& window, Sequence from, Sequence end, const RttEstimator& rtt,

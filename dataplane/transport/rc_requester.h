@@ -196,6 +196,8 @@ class RcRequester {
     // The peer has received the requests (it may only hold them); a response is here.
     void arrived(Sequence from, Sequence end, Instant now);
     void answered(const Outstanding& m, Sequence sequence, Instant now);
+    // It arrived, and had arrived before.
+    void second_copy(Sequence sequence, LossRecovery& recovery);
     void progress(Instant now);
     // The responses from response_next_ on are missing though later answers came.
     void implied_nak();

@@ -55,6 +55,12 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
             answer = on_acknowledge(packet, now);
             break;
         case wire::Kind::Sack:
+            if (packet.sack.echo_valid) {
+                const Sequence echo = expand(Psn::of(packet.sack.echo_psn), acked_);
+                if (echo < acked_) {
+                    second_copy(echo, requests_);
+                }
+            }
             answer = on_acknowledge(packet, now);
             if (answer.reason == DropReason::StaleAcknowledge) {
                 answer = {};
@@ -86,6 +92,14 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
     }
     detect_losses(now);
     return answer;
+}
+
+void RcRequester::second_copy(Sequence sequence, LossRecovery& recovery) {
+    if (config_.peer == PeerKind::Vrdma && sequence + kWindowPackets >= window_.sent() &&
+        window_.retransmitted(sequence)) {
+        ++statistics_.spurious_retransmissions;
+        recovery.on_needless();
+    }
 }
 
 void RcRequester::tell_swift(uint32_t in_flight_before, Instant now) {
@@ -240,7 +254,7 @@ void RcRequester::acknowledge(Sequence upto, Instant now) {
         const Sequence to = std::min(m.end(), upto);
         if (has_response(m.operation)) {
             arrived(acked_, to, now);
-            window_.stop_waiting(acked_, to, now);
+            window_.stop_waiting(acked_, to);
         } else {
             arrived(acked_, to, now);
             window_.deliver(acked_, to);
@@ -259,8 +273,8 @@ void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
             requests_.on_needless();
         }
         window_.each_flying(from, end, [this, now](Sequence s) {
-            if (!window_.waiting(s) && requests_.on_delivered(window_, s, rtt_, now)) {
-                ++statistics_.spurious_retransmissions;
+            if (!window_.waiting(s)) {
+                requests_.on_delivered(window_, s, now);
             }
         });
     }
@@ -273,8 +287,8 @@ void RcRequester::answered(const Outstanding& m, Sequence sequence, Instant now)
     if (config_.peer == PeerKind::Vrdma) {
         if (window_.lost(sequence)) {
             responses_.on_needless();
-        } else if (responses_.on_delivered(window_, sequence, rtt_, now)) {
-            ++statistics_.spurious_retransmissions;
+        } else {
+            responses_.on_delivered(window_, sequence, now);
         }
     }
     window_.deliver(sequence, sequence + 1);
@@ -328,6 +342,7 @@ Answer RcRequester::on_response(const wire::Packet& packet, Instant now) {
     }
     const Sequence sequence = expand(Psn::of(packet.bth.psn), response_next_);
     if (sequence < response_next_) {
+        second_copy(sequence, responses_);
         return drop(DropReason::Duplicate);
     }
     if (sequence >= window_.sent()) {
@@ -370,6 +385,7 @@ Answer RcRequester::on_response(const wire::Packet& packet, Instant now) {
         return drop(DropReason::PsnAhead);
     }
     if (held_.holds(sequence)) {
+        second_copy(sequence, responses_);
         return drop(DropReason::Duplicate);
     }
     return {.action = Answer::Action::Hold, .sequence = sequence};

@@ -89,10 +89,10 @@ class SendWindow {
         lost_.move_range(from, end, flying_);
         waiting_.set_range(from, end);
     }
-    // It is executed now: from here on the answer is on its way.
-    void stop_waiting(Sequence from, Sequence end, Instant now) {
-        waiting_.each_set(from, end, [this, now](Sequence s) { stamps_[index(s)] = Stamp(now); });
-        waiting_.clear_range(from, end);
+    // They are executed now. How long they waited says nothing about the path, just as with those
+    // that were sent twice.
+    void stop_waiting(Sequence from, Sequence end) {
+        waiting_.move_range(from, end, retransmitted_);
     }
 
     [[nodiscard]] bool any_lost() const { return !lost_.empty(); }
