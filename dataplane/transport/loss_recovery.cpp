@@ -58,7 +58,8 @@ WindowBits LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
     if (!any_ || from >= end) {
         return lost;
     }
-    const Duration patience{newest_rtt_.ns + reorder_window(rtt).ns};
+    // The time of the newest alone may be that of an answer that had its turn early.
+    const Duration patience{std::max(newest_rtt_.ns, rtt.smoothed().ns) + reorder_window(rtt).ns};
     window.each_flying(from, end, [&](Sequence s) {
         const Stamp sent = window.sent_at(s);
         const int32_t later = sent.compare(newest_sent_);

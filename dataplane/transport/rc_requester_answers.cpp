@@ -254,7 +254,7 @@ void RcRequester::acknowledge(Sequence upto, Instant now) {
         const Sequence to = std::min(m.end(), upto);
         if (has_response(m.operation)) {
             arrived(acked_, to, now);
-            window_.stop_waiting(acked_, to);
+            window_.stop_waiting(acked_, to, now);
         } else {
             arrived(acked_, to, now);
             window_.deliver(acked_, to);

@@ -89,9 +89,10 @@ class SendWindow {
         lost_.move_range(from, end, flying_);
         waiting_.set_range(from, end);
     }
-    // They are executed now. How long they waited says nothing about the path, just as with those
-    // that were sent twice.
-    void stop_waiting(Sequence from, Sequence end) {
+    // They are executed now: from here on their answers are on the way. How long it takes them says
+    // nothing about the path, just as with what was sent twice.
+    void stop_waiting(Sequence from, Sequence end, Instant now) {
+        waiting_.each_set(from, end, [this, now](Sequence s) { stamps_[index(s)] = Stamp(now); });
         waiting_.move_range(from, end, retransmitted_);
     }
 
