@@ -80,7 +80,7 @@ std::optional<transport::Completion> UcEnd::poll_completion() {
     return completion;
 }
 
-std::unique_ptr<End> make_end(wire::Service service) {
+std::unique_ptr<End> make_end(wire::Service service, size_t) {
     if (service == wire::Service::Uc) {
         return std::make_unique<UcEnd>();
     }

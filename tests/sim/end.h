@@ -168,7 +168,7 @@ class UcEnd : public End {
 };
 
 // Makes the end of a new queue pair.
-using EndFactory = std::unique_ptr<End> (*)(wire::Service service);
-[[nodiscard]] std::unique_ptr<End> make_end(wire::Service service);
+using EndFactory = std::unique_ptr<End> (*)(wire::Service service, size_t host);
+[[nodiscard]] std::unique_ptr<End> make_end(wire::Service service, size_t host);
 
 }  // namespace vrdma::sim

@@ -234,7 +234,8 @@ void Ledger::check_leaving(const Posted& posted, uint64_t serial) {
                                                     serial, before));
         }
     }
-    if (transport::has_response(posted.message.operation) && waiting >= max_rd_atomic_) {
+    if (transport::has_response(posted.message.operation) &&
+        waiting >= max_rd_atomic_ + reads_held_) {
         accuse(Check::RdAtomic,
                fmt::format("message {} left while {} READs and atomics wait", serial, waiting));
     }
@@ -265,6 +266,12 @@ void Ledger::on_placed(uint32_t id, uint32_t offset, std::span<const std::byte> 
     }
     posted->placed += static_cast<uint32_t>(payload.size());
     posted->answered = posted->placed == posted->message.length;
+}
+
+void Ledger::on_response_held(wire::Opcode opcode, bool held) {
+    if (opcode == wire::Opcode::RcReadResponseLast || opcode == wire::Opcode::RcReadResponseOnly) {
+        reads_held_ += held ? 1 : ~0U;
+    }
 }
 
 void Ledger::on_lost(uint32_t id) {
@@ -340,6 +347,7 @@ void Ledger::bury() {
 
 void Ledger::abandon() {
     completing_ = executing_ = base_ + posted_.size();
+    reads_held_ = 0;
     failed_ = false;
 }
 

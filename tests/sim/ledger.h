@@ -67,6 +67,8 @@ class Ledger {
     // At the requester.
     void on_sent(uint32_t id);
     void on_placed(uint32_t id, uint32_t offset, std::span<const std::byte> payload);
+    // The end of a READ's data is kept until its turn: the READ is not under way any more.
+    void on_response_held(wire::Opcode opcode, bool held);
     void on_original(uint32_t id, uint64_t original);
     // Its response came, and the memory for it is gone.
     void on_lost(uint32_t id);
@@ -122,6 +124,7 @@ class Ledger {
     uint64_t executing_ = 0;   // serial of the next to be executed
     uint64_t completing_ = 0;  // ... to be completed
     uint64_t succeeded_ = 0;
+    uint32_t reads_held_ = 0;
     bool failed_ = false;  // a completion had an error: the rest is flushed
 };
 

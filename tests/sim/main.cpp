@@ -15,10 +15,10 @@ namespace {
 
 using namespace vrdma::sim;
 
-int replay(const Scenario& scenario, bool with_trace) {
+int replay(const Scenario& scenario, Opposite opposite, bool with_trace) {
     fmt::print("{}", describe(scenario));
     Trace trace(stdout);
-    World world(scenario, make_end, with_trace ? &trace : nullptr);
+    World world(scenario, factory_for(opposite), with_trace ? &trace : nullptr);
     const Report report = world.run();
     fmt::print("{} events, {} messages, {} of them succeeded, {} connections, ended at {} ns\n",
                report.events, report.messages, report.succeeded, report.connections, report.end.ns);
@@ -29,9 +29,9 @@ int replay(const Scenario& scenario, bool with_trace) {
     return report.violation ? 1 : 0;
 }
 
-int campaign(uint64_t seed, uint64_t events) {
+int campaign(uint64_t seed, uint64_t events, Opposite opposite) {
     const auto start = std::chrono::steady_clock::now();
-    const CampaignResult result = run_campaign(seed, events);
+    const CampaignResult result = run_campaign(seed, events, opposite);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     fmt::print("{} seeds, {} events, {} messages, {} connections, {:.1f} s, {:.2f} M events/s\n",
                result.seeds, result.events, result.messages, result.connections, took.count(),
@@ -39,16 +39,16 @@ int campaign(uint64_t seed, uint64_t events) {
     if (result.violation) {
         fmt::print("seed {}: VIOLATION of {}: {}\nreplay with: {}\n", result.failing_seed,
                    check_name(result.violation->check), result.violation->text,
-                   replay_command(result.failing_seed));
+                   replay_command(result.failing_seed, opposite));
     }
     return result.violation ? 1 : 0;
 }
 
 // All failing seeds of a range, one line each.
-int survey(uint64_t first, uint64_t runs) {
+int survey(uint64_t first, uint64_t runs, Opposite opposite) {
     uint64_t failed = 0;
     for (uint64_t seed = first; seed < first + runs; ++seed) {
-        const CampaignResult result = run_campaign(seed, 1);
+        const CampaignResult result = run_campaign(seed, 1, opposite);
         if (result.violation) {
             ++failed;
             fmt::print("seed {}: {} events, {}: {}\n", seed, result.events,
@@ -97,6 +97,7 @@ int main(int argc, char** argv) {
     double events = 0;
     uint64_t runs = 0;
     bool trace = false;
+    bool reference = false;
     bool with_ladder = false;
     uint32_t ladder_seeds = 100;
     std::string step;
@@ -111,17 +112,19 @@ int main(int argc, char** argv) {
     app.add_option("--step", step, "one run of a step of the ladder, by its name");
     app.add_option("--check-bands", check_bands, "with --ladder: compare with this file");
     app.add_option("--write-bands", new_bands, "with --ladder: write this file");
+    app.add_flag("--reference", reference, "host 1 is the reference peer, standard RoCEv2");
     CLI11_PARSE(app, argc, argv);
+    const Opposite opposite = reference ? Opposite::Reference : Opposite::Product;
     announce_seed_on_abort();
     if (with_ladder) {
         return ladder(ladder_seeds, new_bands.empty() ? check_bands : new_bands,
                       !new_bands.empty());
     }
     if (runs > 0) {
-        return survey(seed, runs);
+        return survey(seed, runs, opposite);
     }
     if (events > 0) {
-        return campaign(seed, static_cast<uint64_t>(events));
+        return campaign(seed, static_cast<uint64_t>(events), opposite);
     }
     if (!step.empty()) {
         const auto scenario = step_scenario(step, seed);
@@ -129,7 +132,7 @@ int main(int argc, char** argv) {
             fmt::print(stderr, "there is no step '{}'; --ladder lists them\n", step);
             return 2;
         }
-        return replay(*scenario, trace);
+        return replay(*scenario, opposite, trace);
     }
-    return replay(draw_scenario(seed), trace);
+    return replay(scenario_against(opposite, seed), opposite, trace);
 }

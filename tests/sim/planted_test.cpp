@@ -39,7 +39,7 @@ Scenario busy_scenario() {
 }
 
 template <class Faulty>
-std::unique_ptr<End> make_faulty(wire::Service) {
+std::unique_ptr<End> make_faulty(wire::Service, size_t) {
     return std::make_unique<Faulty>();
 }
 

@@ -71,6 +71,7 @@ void Side::receive(const wire::Packet& packet, FrameIndex frame, Instant now) {
             }
             const auto again = wire::parse(host_.frames.at(*held).view());
             VR_CHECK(again.has_value());
+            own_.ledger.on_response_held(again->bth.opcode, false);
             receive_answer(*again, *held, now);
             give_back(*held);
         }
@@ -125,6 +126,7 @@ void Side::receive_answer(const wire::Packet& packet, FrameIndex frame, Instant 
         }
         case Answer::Action::Hold:
             host_.frames.retain(frame);
+            own_.ledger.on_response_held(packet.bth.opcode, true);
             end_->hold_answer(answer.sequence, frame);
             break;
         case Answer::Action::Nothing:

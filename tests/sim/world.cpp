@@ -66,9 +66,9 @@ void World::make_connections(EndFactory factory) {
                 random.child(side));
         }
         for (size_t side = 0; side < 2; ++side) {
-            c.side[side] = std::make_unique<Side>(config, factory(config.service), contexts_[side],
-                                                  *c.direction[side], *c.direction[1 - side],
-                                                  random.child(2 + side));
+            c.side[side] = std::make_unique<Side>(config, factory(config.service, side),
+                                                  contexts_[side], *c.direction[side],
+                                                  *c.direction[1 - side], random.child(2 + side));
         }
         connections_.push_back(std::move(c));
     }
