@@ -84,6 +84,9 @@ CounterText counter_text(Counter counter) {
         case Counter::WireDroppedState:
             return {"wire_dropped_state",
                     "packets for a queue pair that is not ready to receive, or failed"};
+        case Counter::WireProbesIgnored:
+            return {"wire_probes_ignored",
+                    "questions and answers about what a host speaks that nobody here waits for"};
         case Counter::Kicks:
             return {"kicks", "contexts woken by their doorbell's eventfd"};
         case Counter::CommandsExecuted:

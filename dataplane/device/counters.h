@@ -47,6 +47,7 @@ enum class Counter : uint16_t {
     WireDroppedNotPeer,
     WireDroppedService,
     WireDroppedState,
+    WireProbesIgnored,
     Kicks,
     CommandsExecuted,
     CommandsRejected,

@@ -27,6 +27,7 @@ struct Remote {
     uint32_t qp;  // slot
     uint32_t link;
     net::HopId hop;
+    uint32_t host;  // of RemoteHosts; kNone when its table was full
     uint32_t
         taken;      // entries of the send ring taken so far; Qp::sq_consumer counts those completed
     bool can_send;  // RTS was reached

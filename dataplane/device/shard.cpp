@@ -15,7 +15,6 @@ namespace {
 
 constexpr Duration kCoolingInterval = Duration::microseconds(250);
 constexpr uint32_t kMessagesPerTurn = 64;
-constexpr Duration kFullPortRetry = Duration::microseconds(100);
 
 }  // namespace
 
@@ -216,13 +215,11 @@ void Shard::kicked(uint32_t index) {
 }
 
 Instant Shard::next_deadline() const {
-    if (wire_.has_backlog()) {
-        return std::min(state_.deadlines.next(), state_.now + kFullPortRetry);
-    }
+    const Instant deadline = std::min(state_.deadlines.next(), wire_.next_deadline());
     if (!state_.outbox.empty() || events_delayed_) {
-        return std::min(state_.deadlines.next(), state_.now + kDelayedEventRetry);
+        return std::min(deadline, state_.now + kDelayedEventRetry);
     }
-    return state_.deadlines.next();
+    return deadline;
 }
 
 void Shard::set_vnic(uint32_t index, const Vnic& vnic) {

@@ -23,7 +23,9 @@ constexpr uint32_t kHeldPackets = 8192;  // of one shard
 constexpr uint32_t kPacketsPerVisit = 32;
 constexpr size_t kQueueLimit = 64;  // packets built for one link in a turn
 constexpr uint8_t kHopLimit = 64;
-constexpr uint64_t kLineRate = 12'500'000'000;  // bytes per second: where pacing would begin
+constexpr Duration kFullPortRetry = Duration::microseconds(100);
+constexpr uint64_t kProbeSecret = 0x70726f6265;  // tokens are drawn from another stream than keys
+constexpr uint64_t kLineRate = 12'500'000'000;   // bytes per second: where pacing would begin
 
 wire::Address to_address(const uint8_t (&gid)[16]) {
     wire::Address address;
@@ -83,7 +85,10 @@ vrdma_reason reason_of(transport::CompletionStatus status) {
 }  // namespace
 
 WirePath::WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder)
-    : state_(state), queue_pairs_(queue_pairs), responder_(responder) {}
+    : state_(state),
+      queue_pairs_(queue_pairs),
+      responder_(responder),
+      hosts_(state.config.mr_key ^ kProbeSecret) {}
 
 void WirePath::add_link(net::Link& link, transport::PeerPolicy peers) {
     links_.push_back(Attached{&link, peers, std::nullopt, {}});
@@ -114,9 +119,45 @@ void WirePath::close() {
     }
 }
 
-transport::PeerKind WirePath::peer_kind(const Attached& attached) const {
-    return attached.peers == transport::PeerPolicy::Vrdma ? transport::PeerKind::Vrdma
-                                                          : transport::PeerKind::Standard;
+transport::PeerKind WirePath::peer_kind(const Remote& remote) const {
+    return remote.host == kNone ? transport::PeerKind::Standard : hosts_[remote.host].peer.kind();
+}
+
+void WirePath::peer_changed(uint32_t host) {
+    const transport::PeerKind kind = hosts_[host].peer.kind();
+    for (uint32_t i = 0; i < state_.remotes.fresh(); ++i) {
+        Remote& remote = state_.remotes[i];
+        const Qp& qp = state_.qps[remote.qp];
+        if (qp.qpn == 0 || qp.remote != i || remote.host != host || qp.type != VRDMA_QPT_RC) {
+            continue;
+        }
+        remote.responder.set_peer(kind);
+        if (remote.can_send && !remote.abandoned) {
+            remote.requester.set_peer(kind, state_.now);
+        }
+        state_.run(remote.qp);
+    }
+}
+
+void WirePath::send_probe(const ProbeToSend& probe) {
+    const RemoteHost& host = hosts_[probe.host];
+    Attached& attached = links_[host.link];
+    PacketBuffer packet;
+    if (attached.queue.size() >= 2 * kQueueLimit || attached.link->allocate({&packet, 1}) == 0) {
+        return;  // it is repeated
+    }
+    const wire::FlowTemplate flow(wire::Flow{.source_mac = {},
+                                             .destination_mac = {},
+                                             .source = host.own,
+                                             .destination = host.address,
+                                             .hop_limit = kHopLimit});
+    wire::HeaderFields fields;
+    fields.opcode = wire::Opcode::Probe;
+    fields.dqpn = probe.dqpn;
+    fields.probe = probe.probe;
+    packet.length =
+        static_cast<uint32_t>(wire::build_frame({packet.data, packet.capacity}, flow, fields, {}));
+    attached.queue.push_back(Outgoing{host.hop, packet});
 }
 
 std::optional<uint32_t> WirePath::link_of(uint32_t network) const {
@@ -186,7 +227,16 @@ const char* WirePath::connect(uint32_t slot) {
     remote.abandoned = false;
     remote.own = own;
     remote.peer = peer;
-    const transport::PeerKind kind = peer_kind(links_[*index]);
+    const std::optional<uint32_t> host = hosts_.acquire({.link = *index,
+                                                         .policy = links_[*index].peers,
+                                                         .hop = *hop,
+                                                         .local_qpn = qp.qpn,
+                                                         .remote_qpn = qp.attributes.dest_qpn,
+                                                         .own = own,
+                                                         .address = peer},
+                                                        state_.now);
+    remote.host = host.value_or(kNone);
+    const transport::PeerKind kind = peer_kind(remote);
     const uint32_t label = qp.attributes.address.flow_label != 0
                                ? qp.attributes.address.flow_label
                                : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
@@ -234,7 +284,7 @@ void WirePath::start(uint32_t slot) {
         return;
     }
     remote.requester.reset(
-        {.peer = peer_kind(links_[remote.link]),
+        {.peer = peer_kind(remote),
          .destination_qpn = qp.attributes.dest_qpn,
          .initial_psn = psn,
          .path_mtu = mtu,
@@ -253,6 +303,9 @@ void WirePath::disconnect(uint32_t slot) {
     }
     Remote& remote = state_.remotes[qp.remote];
     abandon(remote);
+    if (remote.host != kNone) {
+        hosts_.release(remote.host);
+    }
     links_[remote.link].link->release_hop(remote.hop);
     state_.remotes.release(qp.remote);
     qp.remote = kNone;
@@ -648,12 +701,16 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     return true;
 }
 
-bool WirePath::has_backlog() const {
-    return std::any_of(links_.begin(), links_.end(),
-                       [](const Attached& a) { return !a.queue.empty(); });
+Instant WirePath::next_deadline() const {
+    const bool backlog = std::any_of(links_.begin(), links_.end(),
+                                     [](const Attached& a) { return !a.queue.empty(); });
+    return backlog ? state_.now + kFullPortRetry : hosts_.next_deadline();
 }
 
 void WirePath::flush() {
+    while (const std::optional<ProbeToSend> probe = hosts_.poll_transmit(state_.now)) {
+        send_probe(*probe);
+    }
     for (Attached& attached : links_) {
         size_t sent = 0;
         while (sent < attached.queue.size()) {

@@ -11,6 +11,7 @@
 
 #include "dataplane/device/queue_pairs.h"
 #include "dataplane/device/remote.h"
+#include "dataplane/device/remote_hosts.h"
 #include "dataplane/device/responder.h"
 #include "dataplane/device/send_entry.h"
 #include "dataplane/net/link.h"
@@ -44,10 +45,12 @@ class WirePath final : public net::PacketReceiver {
     // A datagram to an address that nobody on this host has. False: no port leads there.
     [[nodiscard]] bool send_datagram(const Qp& qp, const Slice& slice);
 
-    // Packets wait for room in a port.
-    [[nodiscard]] bool has_backlog() const;
-    // Once a turn.
+    // When the next turn is needed for what belongs to no queue pair.
+    [[nodiscard]] Instant next_deadline() const;
+    // Once a turn, after the queue pairs: sends what was built.
     void flush();
+
+    [[nodiscard]] const RemoteHosts& hosts() const { return hosts_; }
 
     void receive(net::Link& link, std::span<net::ReceivedPacket> packets, Instant now) override;
     void path_mtu(net::Link& link, const wire::Address& destination, uint32_t mtu,
@@ -77,7 +80,10 @@ class WirePath final : public net::PacketReceiver {
         net::HopId hop = 0;
     };
 
-    [[nodiscard]] transport::PeerKind peer_kind(const Attached& attached) const;
+    [[nodiscard]] transport::PeerKind peer_kind(const Remote& remote) const;
+    void send_probe(const ProbeToSend& probe);
+    void receive_probe(const net::Link& link, uint32_t vnic, const wire::Packet& packet);
+    void peer_changed(uint32_t host);
     [[nodiscard]] std::optional<uint32_t> link_of(uint32_t network) const;
     [[nodiscard]] const wire::Address own_address(const Qp& qp, const wire::Address& peer) const;
     [[nodiscard]] std::optional<net::HopId> datagram_hop(uint32_t link, const wire::Address& own,
@@ -120,6 +126,7 @@ class WirePath final : public net::PacketReceiver {
     QueuePairs& queue_pairs_;
     Responder& responder_;
     std::vector<Attached> links_;
+    RemoteHosts hosts_;
     std::vector<Held> held_;
     std::vector<uint32_t> free_held_;
     std::array<KnownHop, 64> known_hops_{};

@@ -79,6 +79,10 @@ void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
         return;
     }
     Counters& counters = state_.counters[received.vnic];
+    if (packet.info().kind == wire::Kind::Probe) {
+        receive_probe(link, received.vnic, packet);
+        return;
+    }
     const std::optional<uint32_t> slot = state_.find_qp(packet.bth.dqpn);
     if (!slot || state_.qps[*slot].vnic != received.vnic || state_.qps[*slot].remote == kNone) {
         counters.add(Counter::WireDroppedNoQp);
@@ -107,6 +111,24 @@ void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
     }
     replay_held(*slot, remote);
     state_.run(*slot);  // answers, completions, and what the window now allows
+}
+
+void WirePath::receive_probe(const net::Link& link, uint32_t vnic, const wire::Packet& packet) {
+    for (uint32_t i = 0; i < links_.size(); ++i) {
+        if (links_[i].link != &link) {
+            continue;
+        }
+        const RemoteHosts::Heard heard = hosts_.receive(i, packet, state_.now);
+        if (heard.ignored) {
+            state_.counters[vnic].add(Counter::WireProbesIgnored);
+        }
+        if (heard.answer) {
+            send_probe(*heard.answer);
+        }
+        if (heard.changed) {
+            peer_changed(*heard.changed);
+        }
+    }
 }
 
 void WirePath::receive_datagram(uint32_t vnic, const wire::Packet& packet) {
