@@ -44,8 +44,12 @@ void LossRecovery::on_delivered(const SendWindow& window, Sequence sequence, Ins
     }
 }
 
-void LossRecovery::on_needless() {
+void LossRecovery::on_needless(const RttEstimator& rtt, Instant now) {
     calm_ = 0;
+    if (needless_at_.ns != 0 && now - needless_at_ < rtt.minimum()) {
+        return;
+    }
+    needless_at_ = now;
     if (window_quarters_ < kMaxWindowQuarters) {
         window_quarters_ = static_cast<uint8_t>(window_quarters_ * 2);
     }

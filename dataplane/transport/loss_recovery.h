@@ -18,8 +18,8 @@ class LossRecovery {
   public:
     // `sequence` arrived at the peer (a response: here). Before SendWindow::deliver().
     void on_delivered(const SendWindow& window, Sequence sequence, Instant now);
-    // A packet that was taken for lost had only been late.
-    void on_needless();
+    // A packet that was taken for lost had only been late. Many of one round trip count as one.
+    void on_needless(const RttEstimator& rtt, Instant now);
     // Marks what is lost of [from, end) of the window; returns which.
     WindowBits detect(SendWindow& window, Sequence from, Sequence end, const RttEstimator& rtt,
                       Instant now);
@@ -32,6 +32,7 @@ class LossRecovery {
 
   private:
     Instant deadline_ = Instant::never();
+    Instant needless_at_{};
     // The packet sent last among those that arrived.
     Sequence newest_ = 0;
     Stamp newest_sent_;

@@ -98,7 +98,7 @@ void RcRequester::second_copy(Sequence sequence, LossRecovery& recovery) {
     if (config_.peer == PeerKind::Vrdma && sequence + kWindowPackets >= window_.sent() &&
         window_.retransmitted(sequence)) {
         ++statistics_.spurious_retransmissions;
-        recovery.on_needless();
+        recovery.on_needless(rtt_, received_at_);
     }
 }
 
@@ -270,7 +270,7 @@ void RcRequester::acknowledge(Sequence upto, Instant now) {
 void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
     if (config_.peer == PeerKind::Vrdma) {
         if (window_.any_lost(from, end)) {
-            requests_.on_needless();
+            requests_.on_needless(rtt_, now);
         }
         window_.each_flying(from, end, [this, now](Sequence s) {
             if (!window_.waiting(s)) {
@@ -286,7 +286,7 @@ void RcRequester::answered(const Outstanding& m, Sequence sequence, Instant now)
     }
     if (config_.peer == PeerKind::Vrdma) {
         if (window_.lost(sequence)) {
-            responses_.on_needless();
+            responses_.on_needless(rtt_, now);
         } else {
             responses_.on_delivered(window_, sequence, now);
         }

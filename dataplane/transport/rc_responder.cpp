@@ -448,21 +448,8 @@ PacketPlan RcResponder::plan_acknowledge(uint8_t syndrome, Sequence sequence, In
     return plan;
 }
 
-// Which answer goes on. A vRDMA peer that asked again is waiting for just that.
-RcResponder::Response& RcResponder::next_response() {
-    if (config_.peer == PeerKind::Vrdma) {
-        for (uint32_t i = response_head_; i != response_tail_; ++i) {
-            Response& r = responses_[i & (kMaxResponses - 1)];
-            if (r.replay && r.polled != r.packets) {
-                return r;
-            }
-        }
-    }
-    return responses_[response_head_ & (kMaxResponses - 1)];
-}
-
 PacketPlan RcResponder::plan_response() {
-    Response& r = next_response();
+    Response& r = responses_[response_head_ & (kMaxResponses - 1)];
     PacketPlan plan;
     wire::HeaderFields& fields = plan.fields;
     fields.dqpn = config_.destination_qpn;
@@ -473,8 +460,7 @@ PacketPlan RcResponder::plan_response() {
     if (r.atomic) {
         fields.opcode = wire::Opcode::RcAtomicAcknowledge;
         fields.original = r.original;
-        ++r.polled;
-        drop_finished();
+        ++response_head_;
         return plan;
     }
     const bool first = r.polled == 0;
@@ -493,19 +479,9 @@ PacketPlan RcResponder::plan_response() {
     plan.request_length = r.length;
     ++r.polled;
     if (last) {
-        drop_finished();
-    }
-    return plan;
-}
-
-void RcResponder::drop_finished() {
-    while (response_head_ != response_tail_) {
-        const Response& r = responses_[response_head_ & (kMaxResponses - 1)];
-        if (r.polled != r.packets) {
-            return;
-        }
         ++response_head_;
     }
+    return plan;
 }
 
 void RcResponder::response_failed(ExecuteStatus status) {

@@ -125,8 +125,6 @@ class RcResponder {
 
     [[nodiscard]] PacketPlan plan_cnp(Instant now);
     [[nodiscard]] PacketPlan plan_response();
-    [[nodiscard]] Response& next_response();
-    void drop_finished();
     [[nodiscard]] PacketPlan plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now);
 
     RcResponderConfig config_;

@@ -77,19 +77,27 @@ TEST_F(LossRecoveryTest, repeated_packet_is_not_lost_again_within_a_round_trip) 
 
 TEST_F(LossRecoveryTest, rfc8985_6_2_1_needless_repetition_widens_the_window) {
     const Duration before = recovery.reorder_window(rtt);
-    recovery.on_needless();
+    recovery.on_needless(rtt, at(0));
+    EXPECT_EQ(recovery.reorder_window(rtt), before * 2);
+}
+
+TEST_F(LossRecoveryTest, needless_repetitions_of_one_round_trip_count_once) {
+    const Duration before = recovery.reorder_window(rtt);
+    for (int i = 0; i < 10; ++i) {
+        recovery.on_needless(rtt, at(i));
+    }
     EXPECT_EQ(recovery.reorder_window(rtt), before * 2);
 }
 
 TEST_F(LossRecoveryTest, rfc8985_6_2_1_reordering_window_never_exceeds_a_round_trip) {
     for (int i = 0; i < 20; ++i) {
-        recovery.on_needless();
+        recovery.on_needless(rtt, at(i * 1000));
     }
     EXPECT_EQ(recovery.reorder_window(rtt), rtt.smoothed());
 }
 
 TEST_F(LossRecoveryTest, reordering_window_shrinks_after_a_calm_while) {
-    recovery.on_needless();
+    recovery.on_needless(rtt, at(0));
     const Duration wide = recovery.reorder_window(rtt);
     for (int i = 0; i < 20 * static_cast<int>(kWindowPackets); ++i) {
         send_at(i + 10);
