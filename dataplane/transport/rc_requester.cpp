@@ -60,7 +60,8 @@ constexpr Opcodes opcodes(Operation operation) {
 
 void RcRequester::reset(const RcRequesterConfig& config, Instant now) {
     VR_CHECK(std::has_single_bit(config.path_mtu) && config.path_mtu >= kMinPathMtu &&
-             config.path_mtu <= kMaxPathMtu && config.max_rd_atomic <= kMaxRdAtomic);
+             config.path_mtu <= kMaxPathMtu && config.max_rd_atomic <= kMaxRdAtomic &&
+             config.timeout < 32);
     *this = RcRequester{};
     config_ = config;
     mtu_shift_ = static_cast<uint8_t>(std::countr_zero(config.path_mtu));

@@ -91,7 +91,8 @@ class RcRequester {
 
     // There is room for one more. False too once failed().
     [[nodiscard]] bool can_post() const;
-    // can_post() holds, and the message is valid for RC (length, 8 bytes for atomics).
+    // can_post() holds, the message is valid for RC (length, 8 bytes for atomics), and no message
+    // that is posted and incomplete has its id.
     void post(const Message& message);
 
     // The next packet, or nothing to send now: wait for receive() or next_deadline().

@@ -65,7 +65,9 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
             if (answer.reason == DropReason::StaleAcknowledge) {
                 answer = {};
             }
-            if (answer.reason != DropReason::GhostAcknowledge) {
+            // As long as we take the peer for a standard one, the rest of it says nothing: what it
+            // only holds it may still refuse, and go-back-N would not notice.
+            if (answer.reason != DropReason::GhostAcknowledge && config_.peer == PeerKind::Vrdma) {
                 take_sack(packet.sack, now);
             }
             break;

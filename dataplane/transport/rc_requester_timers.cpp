@@ -25,6 +25,9 @@ constexpr Duration kProbeSlack = Duration::microseconds(50);
 }  // namespace
 
 void RcRequester::set_peer(PeerKind peer, Instant now) {
+    if (config_.peer == PeerKind::Vrdma && peer == PeerKind::Standard) {
+        renege();
+    }
     config_.peer = peer;
     set_pace();
     timer_start_ = std::max(timer_start_, now);

@@ -162,6 +162,25 @@ TEST_F(RcRequesterVrdmaTest, overtaken_sack_does_not_deliver_again_what_was_give
     EXPECT_EQ(plans[0].fields.psn, psn(1));
 }
 
+TEST_F(RcRequesterVrdmaTest, list_of_a_sack_says_nothing_to_one_that_goes_back) {
+    requester.set_peer(PeerKind::Standard, now);
+    post(1, Operation::Send, 3 * kMtu);
+    poll();
+    sack(1, {2});
+    (void)requester.receive(nak(psn(1), wire::NakCode::PsnSequenceError), now);
+    EXPECT_EQ(poll().size(), 2U);
+}
+
+TEST_F(RcRequesterVrdmaTest, peer_that_became_standard_gets_again_what_was_only_held) {
+    post(1, Operation::Send, 3 * kMtu);
+    poll();
+    sack(1, {2});
+    requester.set_peer(PeerKind::Standard, now);
+    const auto plans = poll();
+    ASSERT_GE(plans.size(), 1U);
+    EXPECT_EQ(plans.back().fields.psn, psn(2));
+}
+
 TEST_F(RcRequesterVrdmaTest, rnr_repeats_only_what_was_refused) {
     post(1, Operation::Send);
     post(2, Operation::Send);
