@@ -1,9 +1,16 @@
 // The loss ladder stays inside its bands, and goodput under loss above what was promised.
 #include <gtest/gtest.h>
 
+#include <ostream>
+
 #include "tests/sim/ladder.h"
 
 namespace vrdma::sim {
+
+void PrintTo(const Step& step, std::ostream* to) {
+    *to << step.name();
+}
+
 namespace {
 
 constexpr uint32_t kSeeds = 100;

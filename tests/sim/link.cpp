@@ -155,6 +155,7 @@ Passage Link::send(FrameIndex frame, Instant now) {
     at = std::max(at, last_arrival_);
     if (script != nullptr && script->kind == ScriptedFate::Kind::DelayUntil) {
         at = std::max(at, script->until);
+        ++statistics_.reordered;
         passage.fate = "delayed";
     } else if (faults && random_.chance(config_.reorder)) {
         at = at + gap * random_.between(1, std::max(1U, config_.reorder_frames));
