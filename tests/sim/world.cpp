@@ -23,6 +23,14 @@ constexpr uint64_t kProgressEvery = 256;  // events between two looks at livenes
 // How long after the last fault a retry counter may still run out because of it.
 constexpr Duration kAftermath = Duration::milliseconds(10'000);
 
+void accuse_standstill(Direction& direction, Instant since) {
+    Ledger& ledger = direction.ledger;
+    ledger.accuse(
+        Check::Liveness,
+        fmt::format("no progress since {} ns: {} posted, {} executed, {} completed of {}", since.ns,
+                    ledger.posted(), ledger.executed(), ledger.completed(), direction.messages));
+}
+
 }  // namespace
 
 World::World(const Scenario& scenario, EndFactory factory, Trace* trace)
@@ -311,13 +319,7 @@ void World::check_progress(Instant now) {
             for (const auto& direction : c.direction) {
                 const Instant last = std::max(since, direction->last_progress);
                 if (!direction->done() && now - last > scenario_.patience) {
-                    direction->ledger.accuse(
-                        Check::Liveness,
-                        fmt::format("no progress since {} ns: {} posted, {} executed, {} completed "
-                                    "of {}",
-                                    last.ns, direction->ledger.posted(),
-                                    direction->ledger.executed(), direction->ledger.completed(),
-                                    direction->messages));
+                    accuse_standstill(*direction, last);
                 }
             }
         }
@@ -345,7 +347,13 @@ Report World::run() {
     uint64_t steps = 0;
     while (!judge_.violation() && !(done() && in_flight_ == 0)) {
         if (events_.empty()) {
-            judge_.accuse(Check::Liveness, "nothing will ever happen again");
+            for (const Connection& c : connections_) {
+                for (const auto& direction : c.direction) {
+                    if (!direction->done()) {
+                        accuse_standstill(*direction, now);
+                    }
+                }
+            }
             break;
         }
         const Event event = events_.pop();
