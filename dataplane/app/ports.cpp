@@ -2,7 +2,9 @@
 // their devices come and go afterwards, looked after by a timer on the control thread.
 //
 // Workers and control thread share nothing but what EthdevPort says they share: addresses go to the
-// links as a job on each worker, and what tools want to see is copied by one.
+// links as a job on each worker, and what tools want to see is copied by one. A job puts fault
+// injection into the path, too, between two turns; the layer itself is there from the beginning, so
+// that what it has counted stays.
 #include "dataplane/app/ports.h"
 
 #include <algorithm>
@@ -11,6 +13,8 @@
 #include <spdlog/spdlog.h>
 
 #include "dataplane/app/inspection.h"
+#include "dataplane/base/check.h"
+#include "dataplane/control/fault_reader.h"
 #include "dataplane/platform/clock.h"
 
 namespace vrdma::app {
@@ -29,6 +33,7 @@ struct LinkPart {
     PortStatistics port;
     net::LinkCounters link;
     net::NeighbourCounters neighbours;
+    net::FaultCounters faults;
     std::vector<net::NeighbourInfo> known;
 };
 
@@ -61,6 +66,18 @@ control::PortState to_control(platform::AttachState state) {
     }
     return control::PortState::kAbsent;
 }
+
+net::FaultSettings to_net(const control::PortFaults& faults) {
+    return {.drop = {faults.drop},
+            .duplicate = {faults.duplicate},
+            .corrupt = {faults.corrupt},
+            .mark = {faults.mark},
+            .held_back = {faults.reorder_share},
+            .behind = faults.reorder,
+            .delay = Duration::nanoseconds(faults.delay.count()),
+            .jitter = Duration::nanoseconds(faults.jitter.count())};
+}
+static_assert(control::kMostReorder <= net::kMostBehind);
 
 void add_neighbour(const net::NeighbourInfo& from, std::vector<control::NeighbourInfo>& to) {
     control::Gid address;
@@ -116,6 +133,11 @@ void add_counters(const LinkPart& part, std::vector<Counter>& to) {
     sum(to, "dropped_waiting", n.dropped_waiting,
         "packets that found no room to wait for a neighbour's answer");
     sum(to, "neighbour_table_full", n.table_full, "neighbours that found no place in the table");
+    for (size_t i = 0; i < net::kFaultCounterCount; ++i) {
+        const net::FaultCounterText text =
+            net::fault_counter_text(static_cast<net::FaultCounter>(i));
+        sum(to, std::string(text.name), part.faults.value[i], std::string(text.help));
+    }
     for (size_t i = 0; i < wire::kDropReasonCount; ++i) {
         const auto reason = static_cast<wire::DropReason>(i);
         sum(to, "dropped_" + std::string(wire::drop_reason_name(reason)), part.link.dropped[i],
@@ -152,8 +174,9 @@ tl::expected<std::unique_ptr<Ports>, std::string> Ports::make(
                 options.gateway = to_wire(*config.gateway);
             }
             options.answers = worker == 0;
-            port->links.push_back(
-                std::make_unique<net::Link>(port->device->queue(worker), options));
+            PacketPort& queue = port->device->queue(worker);
+            port->links.push_back(std::make_unique<net::Link>(queue, options));
+            port->fault_ports.push_back(std::make_unique<net::FaultPort>(queue));
         }
         ports->ports_.push_back(std::move(port));
     }
@@ -164,6 +187,9 @@ Ports::~Ports() {
     stop();
     for (const auto& port : ports_) {
         port->links.clear();
+        for (const auto& faults : port->fault_ports) {
+            faults->clear();
+        }
     }
 }
 
@@ -235,6 +261,37 @@ void Ports::set_addresses(uint32_t network, std::vector<net::LocalAddress> addre
     }
 }
 
+void Ports::set_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
+                       std::function<void()> done) {
+    struct Nothing {};
+    const auto same = std::find_if(ports_.begin(), ports_.end(),
+                                   [&](const auto& p) { return p->config.name == name; });
+    VR_CHECK(same != ports_.end() && workers_ != nullptr);
+    Port* const port = same->get();
+    port->faults = faults;
+    spdlog::info("port {}: faults are {}", port->config.name, faults ? "injected" : "off");
+    gather<Nothing>(
+        *workers_,
+        [port, faults](Shard& shard, Nothing&) {
+            const uint32_t worker = shard.state().config.shard;
+            net::FaultPort& layer = *port->fault_ports[worker];
+            if (!faults) {
+                port->links[worker]->set_port(port->device->queue(worker));
+                layer.clear();
+                return true;
+            }
+            const net::FaultSettings settings = to_net(*faults);
+            using Direction = control::FaultDirection;
+            layer.configure(
+                faults->direction == Direction::kReceive ? net::FaultSettings{} : settings,
+                faults->direction == Direction::kSend ? net::FaultSettings{} : settings,
+                faults->seed + worker);
+            port->links[worker]->set_port(layer);
+            return true;
+        },
+        [done = std::move(done)](std::vector<Nothing>&) { done(); });
+}
+
 void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) const {
     using Parts = std::vector<LinkPart>;  // by port
     if (ports_.empty() || workers_ == nullptr) {
@@ -245,9 +302,11 @@ void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) c
         *workers_,
         [this](Shard& shard, Parts& parts) {
             for (const auto& port : ports_) {
-                const net::Link& link = *port->links[shard.state().config.shard];
+                const uint32_t worker = shard.state().config.shard;
+                const net::Link& link = *port->links[worker];
                 parts.push_back({link.port().statistics(), link.counters(),
-                                 link.neighbours().counters(), link.neighbours().list()});
+                                 link.neighbours().counters(),
+                                 port->fault_ports[worker]->counters(), link.neighbours().list()});
             }
             return true;
         },
@@ -269,6 +328,7 @@ void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) c
                 info.link_losses = status.link_losses;
                 info.buffers = status.buffers;
                 info.free_buffers = status.free_buffers;
+                info.faults = ports_[i]->faults;
                 for (const Parts& parts : by_worker) {
                     add_counters(parts[i], info.counters);
                     for (const net::NeighbourInfo& neighbour : parts[i].known) {

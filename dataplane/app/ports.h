@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 
 #include "dataplane/control/configuration.h"
 #include "dataplane/control/service_model.h"
+#include "dataplane/net/fault_port.h"
 #include "dataplane/net/link.h"
 #include "dataplane/platform/ethdev_port.h"
 #include "dataplane/platform/worker.h"
@@ -45,6 +47,11 @@ class Ports {
     // Who is behind the port of a network.
     void set_addresses(uint32_t network, std::vector<net::LocalAddress> addresses);
 
+    // Puts the faults between every link of the port and its device, or takes them away; then
+    // calls `done`. The port exists.
+    void set_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
+                    std::function<void()> done);
+
     // `done` gets all ports, or the one of this name; by name.
     void describe(std::function<void(std::vector<control::PortInfo>)> done) const;
 
@@ -53,7 +60,9 @@ class Ports {
         control::PortConfig config;
         uint32_t network_id = 0;
         std::unique_ptr<platform::EthdevPort> device;
-        std::vector<std::unique_ptr<net::Link>> links;  // by worker
+        std::vector<std::unique_ptr<net::Link>> links;             // by worker
+        std::vector<std::unique_ptr<net::FaultPort>> fault_ports;  // by worker
+        std::optional<control::PortFaults> faults;                 // while these are in the path
     };
 
     Ports() = default;

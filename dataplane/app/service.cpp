@@ -701,6 +701,12 @@ void Service::ports(control::Done<std::vector<control::PortInfo>> done) {
         [done](std::vector<control::PortInfo> ports) { done(std::move(ports)); });
 }
 
+void Service::set_port_faults(std::string_view name,
+                              const std::optional<control::PortFaults>& faults,
+                              control::Done<control::Nothing> done) {
+    dataplane_->ports().set_faults(name, faults, [done] { done(control::Nothing{}); });
+}
+
 void Service::qps(const control::ListFilter& filter, control::Done<control::QpList> done) {
     QpQuery query;
     query.vnic = filter_index(filter);

@@ -47,6 +47,8 @@ class Service final : public control::ServiceModel {
     void set_vnic_state(std::string_view name, control::LinkState state,
                         control::Done<control::VnicInfo> done) override;
     void ports(control::Done<std::vector<control::PortInfo>> done) override;
+    void set_port_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
+                         control::Done<control::Nothing> done) override;
     void qps(const control::ListFilter& filter, control::Done<control::QpList> done) override;
     void qp(uint32_t qpn, control::Done<control::QpInfo> done) override;
     void mrs(const control::ListFilter& filter, control::Done<control::MrList> done) override;

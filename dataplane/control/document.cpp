@@ -44,6 +44,8 @@ std::string describe(const Value& value) {
             return value.boolean ? "true" : "false";
         case Value::Kind::kInteger:
             return fmt::format("the number {}", value.integer);
+        case Value::Kind::kFraction:
+            return fmt::format("the number {}", value.fraction);
         case Value::Kind::kText:
             return "the text " + quoted(value.text);
         case Value::Kind::kArray:

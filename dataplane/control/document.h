@@ -18,10 +18,11 @@ struct Value {
     enum class Kind : std::uint8_t {
         kBoolean,
         kInteger,
+        kFraction,  ///< in JSON only: no key of the configuration takes one
         kText,
         kArray,
         kTable,
-        kOther,  ///< a date, a fraction, null: nothing of ours takes one
+        kOther,  ///< a date, null: nothing of ours takes one
     };
     struct Member;
 
@@ -29,6 +30,7 @@ struct Value {
     std::uint32_t line{};  ///< 0 in a JSON document
     bool boolean{};
     std::int64_t integer{};
+    double fraction{};
     std::string text;  ///< of kText; of kOther, how to name it in an error
     std::vector<Value> items;
     std::vector<Member> members;

@@ -1,8 +1,8 @@
 // JSON text to Value.
 //
-// Used for the bodies of requests. Numbers beyond 63 bits and fractions become kOther: no key of
-// ours takes one, and rounding them silently would be worse than refusing. A key that occurs twice
-// is refused, because which of the two counts differs between programs.
+// Used for the bodies of requests. Numbers beyond 63 bits become kOther: no key of ours takes one,
+// and rounding them silently would be worse than refusing. A key that occurs twice is refused,
+// because which of the two counts differs between programs.
 
 #include <set>
 
@@ -45,8 +45,11 @@ Value convert(const Json& json, unsigned depth) {
     } else if (json.is_number_integer()) {
         value.kind = Value::Kind::kInteger;
         value.integer = json.get<std::int64_t>();
+    } else if (json.is_number_float()) {
+        value.kind = Value::Kind::kFraction;
+        value.fraction = json.get<double>();
     } else {
-        value.text = json.is_null() ? "null" : "a number with a fraction";
+        value.text = "null";
     }
     return value;
 }

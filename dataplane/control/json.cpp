@@ -28,9 +28,18 @@ constexpr std::array<std::string_view, 8> kAccess{"local_write",   "remote_write
                                                   "remote_atomic", "mw_bind",      "zero_based",
                                                   "on_demand",     "hugetlb"};
 
+constexpr std::array<std::string_view, 3> kDirections{"both", "send", "receive"};
+
 std::string enumerator(std::uint32_t value, std::span<const std::string_view> names) {
     const bool named = value < names.size() && !names[value].empty();
     return named ? std::string(names[value]) : fmt::format("{}", value);
+}
+
+std::string time_text(std::chrono::nanoseconds time) {
+    constexpr std::int64_t kMicrosecond = 1000;
+    const std::int64_t count = time.count();
+    return count % kMicrosecond == 0 ? fmt::format("{}us", count / kMicrosecond)
+                                     : fmt::format("{}ns", count);
 }
 
 Json access_flags(std::uint32_t flags) {
@@ -278,6 +287,22 @@ Json to_json(const MrInfo& mr) {
     };
 }
 
+Json to_json(const PortFaults& faults) {
+    constexpr double kAll = 1e9;
+    return {
+        {"drop", faults.drop / kAll},
+        {"duplicate", faults.duplicate / kAll},
+        {"corrupt", faults.corrupt / kAll},
+        {"mark", faults.mark / kAll},
+        {"reorder", faults.reorder},
+        {"reorder_share", faults.reorder_share / kAll},
+        {"delay", time_text(faults.delay)},
+        {"jitter", time_text(faults.jitter)},
+        {"seed", faults.seed},
+        {"direction", enumerator(static_cast<std::uint32_t>(faults.direction), kDirections)},
+    };
+}
+
 Json to_json(const PortInfo& port) {
     const PortConfig& config = port.config;
     Json neighbours = Json::array();
@@ -303,6 +328,7 @@ Json to_json(const PortInfo& port) {
         {"link_losses", port.link_losses},
         {"buffers", port.buffers},
         {"free_buffers", port.free_buffers},
+        {"faults", port.faults ? to_json(*port.faults) : Json(nullptr)},
         {"neighbours", std::move(neighbours)},
         {"counters", list_of(port.counters)},
     };

@@ -23,6 +23,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "dataplane/control/fault_reader.h"
 #include "dataplane/control/json.h"
 #include "dataplane/control/metrics.h"
 #include "dataplane/control/target.h"
@@ -306,16 +307,39 @@ bool port_exists(const Call& call) {
     return false;
 }
 
+Done<std::vector<PortInfo>> respond_port(const Call& call) {
+    return respond_with<std::vector<PortInfo>>(call, [name = call.name](const auto& ports) {
+        const auto it = std::find_if(ports.begin(), ports.end(), [&](const PortInfo& port) {
+            return port.config.name == name;
+        });
+        return it == ports.end() ? failure() : ok(to_json(*it));
+    });
+}
+
 void get_port(const Call& call) {
     if (port_exists(call)) {
-        call.model.ports(
-            respond_with<std::vector<PortInfo>>(call, [name = call.name](const auto& ports) {
-                const auto it = std::find_if(ports.begin(), ports.end(), [&](const PortInfo& port) {
-                    return port.config.name == name;
-                });
-                return it == ports.end() ? failure() : ok(to_json(*it));
-            }));
+        call.model.ports(respond_port(call));
     }
+}
+
+void set_port(const Call& call) {
+    const auto change = parse_fault_request(call.request.body);
+    if (!change) {
+        call.respond(refused(change.error()));
+        return;
+    }
+    if (!port_exists(call)) {
+        return;
+    }
+    call.model.set_port_faults(
+        call.name, *change,
+        [&model = call.model, then = respond_port(call)](Outcome<Nothing> done) {
+            if (!done) {
+                then(tl::unexpected(done.error()));
+                return;
+            }
+            model.ports(then);
+        });
 }
 
 void get_counters(const Call& call) {
@@ -386,6 +410,7 @@ constexpr Route kRoutes[] = {
     {"PATCH", {"v1", "vnics", "*"}, {}, set_vnic},
     {"GET", {"v1", "ports"}, {}, get_ports},
     {"GET", {"v1", "ports", "*"}, {}, get_port},
+    {"PATCH", {"v1", "ports", "*"}, {}, set_port},
     {"GET", {"v1", "qps"}, {"vnic", "limit"}, get_qps},
     {"GET", {"v1", "qps", "*"}, {}, get_qp},
     {"GET", {"v1", "mrs"}, {"vnic", "limit"}, get_mrs},

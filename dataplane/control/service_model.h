@@ -202,6 +202,22 @@ struct NeighbourInfo {
     std::uint64_t users{};  ///< queue pairs that send there
 };
 
+enum class FaultDirection : std::uint8_t { kBoth, kSend, kReceive };
+
+/// What a port does to frames on purpose. Shares are in billionths.
+struct PortFaults {
+    std::uint32_t drop{};
+    std::uint32_t duplicate{};
+    std::uint32_t corrupt{};
+    std::uint32_t mark{};
+    std::uint32_t reorder{};  ///< a frame that is held back is overtaken by up to so many; 0: none
+    std::uint32_t reorder_share = 10'000'000;
+    std::chrono::nanoseconds delay{};
+    std::chrono::nanoseconds jitter{};
+    std::uint64_t seed = 1;
+    FaultDirection direction = FaultDirection::kBoth;
+};
+
 struct PortInfo {
     PortConfig config;
     std::uint32_t network_id{};
@@ -216,6 +232,7 @@ struct PortInfo {
     std::uint64_t link_losses{};
     std::uint64_t buffers{};
     std::uint64_t free_buffers{};
+    std::optional<PortFaults> faults;  ///< absent: none are injected
     std::vector<NeighbourInfo> neighbours;
     std::vector<Counter> counters;
 };
@@ -293,6 +310,10 @@ class ServiceModel {
 
     /// Ascending by name.
     virtual void ports(Done<std::vector<PortInfo>> done) = 0;
+
+    /// Until changed again or the service ends; nothing: no faults. The port exists.
+    virtual void set_port_faults(std::string_view name, const std::optional<PortFaults>& faults,
+                                 Done<Nothing> done) = 0;
 
     virtual void qps(const ListFilter& filter, Done<QpList> done) = 0;
     virtual void qp(std::uint32_t qpn, Done<QpInfo> done) = 0;

@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <sstream>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "tools/vrdmactl/answer.h"
 #include "tools/vrdmactl/exit_code.h"
 #include "tools/vrdmactl/invocation.h"
 #include "tools/vrdmactl/render.h"
@@ -37,6 +39,8 @@ struct Raw {
     std::uint32_t limit = 0;
     bool force = false;
     bool all = false;
+    std::vector<std::string> faults;
+    std::string wrong;  ///< what CLI11 cannot check
     std::vector<std::pair<std::string, std::string>> texts;
 };
 
@@ -89,6 +93,35 @@ Json value_of(const std::string& key, const std::string& text) {
     return number ? Json(std::stoll(text)) : Json(text);
 }
 
+/// "drop=0.01 delay=50us" as a table; "off" as it is. Nothing if it is neither.
+std::optional<Json> faults_of(const std::vector<std::string>& words) {
+    if (words.size() == 1 && words.front() == "off") {
+        return Json("off");
+    }
+    Json table = Json::object();
+    for (const std::string& word : words) {
+        const std::size_t equals = word.find('=');
+        const std::string key = word.substr(0, equals);
+        if (equals == std::string::npos || key.empty() || table.contains(key)) {
+            return std::nullopt;
+        }
+        const std::string text = word.substr(equals + 1);
+        const Json number = Json::parse(text, nullptr, false);
+        table[key] = number.is_number() ? number : Json(text);
+    }
+    return table;
+}
+
+CLI::Validator fault_validator() {
+    return CLI::Validator(
+        [](const std::string& word) {
+            const bool good =
+                word == "off" || (word.find('=') != std::string::npos && word.front() != '=');
+            return good ? std::string() : "\"" + word + "\" is neither KEY=VALUE nor off";
+        },
+        "KEY=VALUE");
+}
+
 class Builder {
   public:
     Builder() : app_("Looks at and changes a running vrdmad.", "vrdmactl") {
@@ -129,6 +162,9 @@ class Builder {
             if (entry.app->parsed()) {
                 entry.fill(invocation);
             }
+        }
+        if (!raw_.wrong.empty()) {
+            return tl::unexpected(Ending{kUsage, raw_.wrong + "\n"});
         }
         return invocation;
     }
@@ -258,6 +294,34 @@ class Builder {
                                 to.request = {"GET", "/v1/ports/" + raw_.name, ""};
                                 to.render = [all = raw_.all](const Json& answer) {
                                     return render_port(answer, all);
+                                };
+                            }});
+        add_port_fault(group);
+    }
+
+    void add_port_fault(CLI::App* group) {
+        CLI::App* const app = group->add_subcommand(
+            "fault", "Inject faults into what a port sends and receives, or stop that");
+        app->add_option("NAME", raw_.name, "The port's name")->required()->check(name_validator());
+        app->add_option("FAULT", raw_.faults,
+                        "off, or some of drop=, duplicate=, corrupt=, mark=, reorder_share= with a "
+                        "share such as 0.01, reorder=64, delay= and jitter= with a time such as "
+                        "50us, seed=1, direction=both|send|receive")
+            ->required()
+            ->expected(1, -1)
+            ->check(fault_validator());
+        entries_.push_back({app, [this](Invocation& to) {
+                                const auto faults = faults_of(raw_.faults);
+                                if (!faults) {
+                                    raw_.wrong = "FAULT: each key once, or off alone";
+                                    return;
+                                }
+                                to.request = {"PATCH", "/v1/ports/" + raw_.name,
+                                              Json{{"faults", *faults}}.dump(
+                                                  -1, ' ', true, Json::error_handler_t::replace)};
+                                to.render = [](const Json& answer) {
+                                    return "Faults: " + faults_text(member(answer, "faults")) +
+                                           "\n";
                                 };
                             }});
     }

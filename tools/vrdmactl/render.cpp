@@ -172,6 +172,21 @@ std::string render_ports(const Json& answer) {
     return table.text();
 }
 
+std::string faults_text(const Json& faults) {
+    if (!faults.is_object()) {
+        return "off";
+    }
+    std::string text;
+    const bool reorders = number_of(faults, "reorder") != 0;
+    for (const auto& [key, value] : faults.items()) {
+        const bool nothing = value == 0 || value == "0us";
+        if ((!nothing || key == "seed") && (key != "reorder_share" || reorders)) {
+            text += (text.empty() ? "" : " ") + key + "=" + text_of(faults, key);
+        }
+    }
+    return text;
+}
+
 std::string render_port(const Json& port, bool all) {
     Fields fields;
     fields.add("State", text_of(port, "state"));
@@ -190,6 +205,7 @@ std::string render_port(const Json& port, bool all) {
     fields.add("Attached", text_of(port, "attachments") + " times");
     fields.add("Lost", text_of(port, "link_losses") + " times");
     fields.add("Buffers", used_of(port, "free_buffers", port, "buffers") + " free");
+    fields.add("Faults", faults_text(member(port, "faults")));
     Table neighbours({{"NEIGHBOUR"}, {"MAC"}, {"STATE"}, {"USERS", kRight}});
     for (const Json& neighbour : member(port, "neighbours")) {
         const std::string gid = gid_text(text_of(neighbour, "address"));

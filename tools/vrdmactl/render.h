@@ -17,6 +17,8 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] std::string render_vnic(const Json& vnic);
 [[nodiscard]] std::string render_qps(const Json& answer);
 [[nodiscard]] std::string render_qp(const Json& qp);
+/// The faults of a port in the words of "vrdmactl port fault": "drop=0.01 seed=1", or "off".
+[[nodiscard]] std::string faults_text(const Json& faults);
 [[nodiscard]] std::string render_mrs(const Json& answer);
 
 /// Leaves out counters that are zero unless `all`.

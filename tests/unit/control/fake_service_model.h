@@ -96,7 +96,15 @@ class FakeServiceModel : public ServiceModel {
                             NeighbourState::kReachable,
                             3}};
         port.counters = {{"received_packets", 7, "Frames.", {}}};
+        port.faults = faults;
         answer(std::move(done), Outcome<std::vector<PortInfo>>({port}));
+    }
+
+    void set_port_faults(std::string_view name, const std::optional<PortFaults>& to,
+                         Done<Nothing> done) override {
+        faults_of = name;
+        faults = to;
+        answer(std::move(done), Outcome<Nothing>(Nothing{}));
     }
 
     void qps(const ListFilter& filter, Done<QpList> done) override {
@@ -150,6 +158,8 @@ class FakeServiceModel : public ServiceModel {
     bool busy = false;
     bool forced = false;
     ListFilter last_filter;
+    std::string faults_of;
+    std::optional<PortFaults> faults;
 
   private:
     template <class T>

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/control/configuration.h"
+#include "dataplane/control/fault_reader.h"
 #include "dataplane/control/reason.h"
 #include "dataplane/device/counters.h"
 #include "driver/abi/status.h"
@@ -53,6 +54,22 @@ TEST(OperationsManual, every_configuration_key_has_a_row_and_is_in_the_example) 
     }
 }
 
+TEST(OperationsManual, every_key_of_a_fault_has_a_row_and_is_in_the_manual_page) {
+    const std::string manual = read("docs/operations.md");
+    const std::string page = read("tools/vrdmactl/vrdmactl.1");
+    const auto result = parse_fault_request(R"({"faults": {"no_such_key": 1}})");
+    ASSERT_FALSE(result);
+    const std::string list = result.error()[0].expected.substr(std::string("one of ").size());
+    const std::regex word("[a-z_]+");
+    const std::vector<std::string> keys{std::sregex_token_iterator(list.begin(), list.end(), word),
+                                        {}};
+    EXPECT_GE(keys.size(), 10U) << list;
+    for (const std::string& key : keys) {
+        EXPECT_THAT(manual, HasSubstr("\n| `" + key + "` | "));
+        EXPECT_THAT(page, HasSubstr(key + "="));
+    }
+}
+
 TEST(OperationsManual, every_counter_has_a_row) {
     const std::string manual = read("docs/operations.md");
     for (std::size_t i = 0; i < kCounterCount; ++i) {
@@ -91,6 +108,7 @@ TEST(OperationsManual, example_configuration_is_accepted) {
 TEST(OperationsManual, example_with_every_default_written_out_is_accepted_and_changes_nothing) {
     HostFacts host = plain_host();
     host.uid = 0;
+    host.may_change_owner = true;
     const std::string example = read("dataplane/app/vrdmad.toml.example");
     const std::string complete = std::regex_replace(example, std::regex("# ([a-z_]+ = )"), "$1");
     ASSERT_NE(complete, example);

@@ -263,6 +263,41 @@ TEST_F(RoutesTest, unknown_port_is_not_found) {
     expect_problem(ask("GET", "/v1/ports/p9"), 404);
 }
 
+TEST_F(RoutesTest, patch_port_sets_faults_and_shows_them) {
+    const auto response =
+        ask("PATCH", "/v1/ports/uplink", R"({"faults": {"drop": 0.01, "delay": "50us"}})");
+    ASSERT_EQ(response.status, 200U) << response.body;
+    EXPECT_EQ(model_.faults_of, "uplink");
+    const json faults = json::parse(response.body)["faults"];
+    EXPECT_EQ(faults["drop"], 0.01);
+    EXPECT_EQ(faults["duplicate"], 0.0);
+    EXPECT_EQ(faults["delay"], "50us");
+    EXPECT_EQ(faults["jitter"], "0us");
+    EXPECT_EQ(faults["direction"], "both");
+    EXPECT_EQ(get("/v1/ports/uplink")["faults"], faults);
+}
+
+TEST_F(RoutesTest, patch_port_off_takes_faults_away) {
+    model_.faults = PortFaults{};
+    const auto response = ask("PATCH", "/v1/ports/uplink", R"({"faults": "off"})");
+    ASSERT_EQ(response.status, 200U) << response.body;
+    EXPECT_EQ(json::parse(response.body)["faults"], nullptr);
+    EXPECT_EQ(model_.faults, std::nullopt);
+}
+
+TEST_F(RoutesTest, patch_port_with_errors_changes_nothing) {
+    const auto response =
+        ask("PATCH", "/v1/ports/uplink", R"({"faults": {"drop": 2, "delya": "50us"}})");
+    EXPECT_EQ(response.status, 400U);
+    EXPECT_EQ(json::parse(response.body)["details"].size(), 2U);
+    EXPECT_EQ(model_.faults_of, "");
+}
+
+TEST_F(RoutesTest, patch_of_unknown_port_is_not_found) {
+    expect_problem(ask("PATCH", "/v1/ports/p9", R"({"faults": "off"})"), 404);
+    EXPECT_EQ(model_.faults_of, "");
+}
+
 TEST_F(RoutesTest, counters_show_service_and_vnics) {
     const json counters = get("/v1/counters");
     EXPECT_EQ(counters["service"][0]["name"], "attaches");

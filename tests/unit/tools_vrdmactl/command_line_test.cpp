@@ -37,6 +37,7 @@ INSTANTIATE_TEST_SUITE_P(
         Line{{"vnic", "set", "a", "down"}, "PATCH", "/v1/vnics/a"},
         Line{{"port", "list"}, "GET", "/v1/ports"},
         Line{{"port", "show", "p0", "--all"}, "GET", "/v1/ports/p0"},
+        Line{{"port", "fault", "p0", "off"}, "PATCH", "/v1/ports/p0"},
         Line{{"qp", "list"}, "GET", "/v1/qps"},
         Line{{"qp", "list", "--vnic", "a", "--limit", "5"}, "GET", "/v1/qps?vnic=a&limit=5"},
         Line{{"qp", "show", "0x12"}, "GET", "/v1/qps/0x12"},
@@ -87,6 +88,22 @@ TEST(CommandLineOptions, service_options_stand_before_or_after_the_subcommand) {
     EXPECT_EQ(after->service.socket, std::nullopt);
 }
 
+TEST(CommandLineOptions, port_fault_sends_numbers_as_numbers) {
+    const auto invocation = parse_command_line({"port", "fault", "p0", "drop=0.01", "reorder=64",
+                                                "delay=50us", "direction=send", "seed=x"});
+    ASSERT_TRUE(invocation) << invocation.error().text;
+    EXPECT_EQ(nlohmann::json::parse(invocation->request.body),
+              nlohmann::json::parse(R"({"faults":{"drop":0.01,"reorder":64,"delay":"50us",
+                  "direction":"send","seed":"x"}})"));
+}
+
+TEST(CommandLineOptions, port_fault_off_sends_the_word) {
+    const auto invocation = parse_command_line({"port", "fault", "p0", "off"});
+    ASSERT_TRUE(invocation);
+    EXPECT_EQ(invocation->request.body, R"({"faults":"off"})");
+    EXPECT_EQ(invocation->render(Json{{"faults", nullptr}}), "Faults: off\n");
+}
+
 class WrongLine : public testing::TestWithParam<Arguments> {};
 
 TEST_P(WrongLine, is_a_usage_error) {
@@ -102,6 +119,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Arguments{"vnic", "show", "a/b"}, Arguments{"vnic", "show", ""},
                     Arguments{"vnic", "set", "a"}, Arguments{"vnic", "set", "a", "off"},
                     Arguments{"vnic", "add", "b"}, Arguments{"vnic", "add", "b", "--network", "n"},
+                    Arguments{"port", "fault", "p0"}, Arguments{"port", "fault", "p0", "drop"},
+                    Arguments{"port", "fault", "p0", "=1"},
+                    Arguments{"port", "fault", "p0", "off", "drop=0.1"},
+                    Arguments{"port", "fault", "p0", "drop=0.1", "drop=0.2"},
                     Arguments{"qp", "show"}, Arguments{"qp", "show", "1?x=1"},
                     Arguments{"qp", "list", "--limit", "0"},
                     Arguments{"qp", "list", "--limit", "65537"},

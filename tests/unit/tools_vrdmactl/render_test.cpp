@@ -64,6 +64,19 @@ TEST(Render, port_shows_why_it_is_not_up_and_whom_it_knows) {
     EXPECT_THAT(render_port(control::to_json(port_that_waits()), true), HasSubstr("no_buffer"));
 }
 
+TEST(Render, port_shows_the_faults_it_injects) {
+    control::PortInfo port = port_that_waits();
+    EXPECT_THAT(render_port(control::to_json(port), false), testing::ContainsRegex("Faults: +off"));
+    port.faults = control::PortFaults{};
+    port.faults->drop = 10'000'000;
+    EXPECT_EQ(faults_text(control::to_json(*port.faults)), "drop=0.01 seed=1 direction=both");
+    port.faults->reorder = 64;
+    port.faults->delay = std::chrono::microseconds(50);
+    EXPECT_EQ(faults_text(control::to_json(*port.faults)),
+              "drop=0.01 reorder=64 reorder_share=0.01 delay=50us seed=1 direction=both");
+    EXPECT_THAT(render_port(control::to_json(port), false), HasSubstr("drop=0.01 reorder=64"));
+}
+
 TEST(Render, port_list_has_a_line_for_each) {
     const Json answer = {{"ports", Json::array({control::to_json(port_that_waits())})}};
     const std::string text = render_ports(answer);
