@@ -101,6 +101,14 @@ void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
         counters.add(Counter::WireDroppedService);
         return;
     }
+    if (qp.state == VRDMA_QPS_ERR && qp.type == VRDMA_QPT_RC && packet.info().request() &&
+        remote.responder.failed()) {
+        // The NAK that ended the connection may be lost: who asks again is told again.
+        [[maybe_unused]] const transport::Inbound again =
+            remote.responder.receive(packet, state_.now);
+        state_.run(*slot);
+        return;
+    }
     if (qp.state < VRDMA_QPS_RTR || qp.state == VRDMA_QPS_ERR) {
         counters.add(Counter::WireDroppedState);
         return;

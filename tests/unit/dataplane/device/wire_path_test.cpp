@@ -1,0 +1,467 @@
+// Two hosts joined by a wire in memory: the queue pairs of one talk to those of the other. What the
+// protocol does under loss is tests/sim's business; here it is where protocol, memory, queues and
+// completions meet.
+#include <cstring>
+#include <functional>
+
+#include "dataplane/wire/build.h"
+#include "dataplane/wire/parse.h"
+#include "pair.h"
+#include "tests/unit/dataplane/net/memory_port.h"
+
+namespace vrdma::test {
+namespace {
+
+constexpr uint32_t kPortMtu4200 = 4214;  // with the Ethernet header
+
+net::LinkOptions options() {
+    net::LinkOptions result;
+    result.network = kNetwork;
+    return result;
+}
+
+struct Host {
+    Host(uint32_t address, uint8_t mac, transport::PeerPolicy policy)
+        : owner(std::make_unique<net::Link>(port, options())), link(*owner) {
+        port.longest = kPortMtu4200;
+        port.address = {2, 0, 0, 0, 0, mac};
+        vnic = world.add_vnic(kNetwork, address);
+        std::vector<net::LocalAddress> own;
+        for (const uint32_t index : {0U, 3U}) {
+            net::LocalAddress entry{{}, vnic};
+            const vrdma_gid_entry gid = world.vnic(vnic).gids[index];
+            std::copy(std::begin(gid.gid), std::end(gid.gid), entry.address.bytes.begin());
+            own.push_back(entry);
+        }
+        link.set_local_addresses(own);
+        world.shard(0).wire().add_link(link, policy);
+        tenant = std::make_unique<Tenant>(world, vnic);
+    }
+    ~Host() {
+        tenant.reset();
+        world.shard(0).wire().close();
+        owner.reset();
+        EXPECT_EQ(port.buffers_out(), 0U) << "a buffer of the port was not given back";
+    }
+
+    bool turn() {
+        const bool received = link.turn(world.now(), world.shard(0).wire());
+        return world.turn() || received;
+    }
+    [[nodiscard]] uint64_t count(Counter counter) const { return world.total(vnic, counter); }
+    [[nodiscard]] uint64_t dropped(transport::DropReason reason) {
+        return world.shard(0).state().counters[vnic].wire_drops[static_cast<size_t>(reason)];
+    }
+
+    MemoryPort port;
+    World world;
+    std::unique_ptr<net::Link> owner;
+    net::Link& link;
+    uint32_t vnic = 0;
+    std::unique_ptr<Tenant> tenant;
+};
+
+class Wire : public testing::TestWithParam<transport::PeerPolicy> {
+  protected:
+    Wire() : near(kAddressA, 1, GetParam()), far(kAddressB, 2, GetParam()) {}
+
+    // Until nothing moves. `filter` sees every frame that leaves a host; false: it is lost.
+    void settle() {
+        for (int quiet = 0, i = 0; quiet < 4 && i < 100000; ++i) {
+            bool moved = near.turn();
+            moved |= far.turn();
+            moved |= carry(near, far);
+            moved |= carry(far, near);
+            quiet = moved ? 0 : quiet + 1;
+        }
+    }
+    bool carry(Host& from, Host& to) {
+        bool moved = false;
+        for (MemoryPort::Frame& frame : from.port.take_sent()) {
+            moved = true;
+            if (!filter || filter(frame)) {
+                to.port.arrive(std::move(frame));
+            }
+        }
+        return moved;
+    }
+    void advance(Duration duration) {
+        constexpr Duration kStep = Duration::microseconds(500);
+        for (int64_t passed = 0; passed < duration.ns; passed += kStep.ns) {
+            near.world.advance(kStep);
+            far.world.advance(kStep);
+            settle();
+        }
+    }
+
+    void connect_pair(const QpOptions& options = {}, const Link& left_link = {}) {
+        left = near.tenant->create_qp(options);
+        right = far.tenant->create_qp(options);
+        connect(*near.tenant, left, gid_of(*far.tenant), right.qpn, left_link);
+        connect(*far.tenant, right, gid_of(*near.tenant), left.qpn, Link{});
+        settle();
+        advance(Duration::milliseconds(60));  // they have asked each other what they speak
+    }
+
+    std::function<bool(const MemoryPort::Frame&)> filter;
+    Host near;
+    Host far;
+    QueuePair left;
+    QueuePair right;
+};
+
+TEST_P(Wire, send_of_several_packets_fills_the_receive_and_completes_both_sides) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(20000);
+    const Buffer to = far.tenant->buffer(20000);
+    from.fill(3);
+    far.tenant->post_receive(right, 7, {to.sge()});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_SEND_WITH_IMM,
+                             .wr_id = 5,
+                             .sges = {from.sge(0, 7001), from.sge(7001, 12999)},
+                             .imm = 0x01020304});
+    settle();
+    expect_success(next(near.tenant->cq), 5, VRDMA_WC_SEND);
+    const vrdma_cqe received = next(far.tenant->cq);
+    expect_success(received, 7, VRDMA_WC_RECV);
+    EXPECT_EQ(received.byte_len, 20000U);
+    EXPECT_EQ(received.imm_data, 0x01020304U);
+    EXPECT_EQ(to.text(), from.text());
+}
+
+TEST_P(Wire, write_and_read_move_the_bytes_and_leave_receives_alone) {
+    connect_pair();
+    const Buffer here = near.tenant->buffer(50000);
+    const Buffer there = far.tenant->buffer(50000);
+    const Buffer back = near.tenant->buffer(50000);
+    here.fill(9);
+    far.tenant->post_receive(right, 1, {});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 1,
+                             .sges = {here.sge()},
+                             .remote_address = there.address(),
+                             .rkey = there.key});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_READ,
+                             .wr_id = 2,
+                             .sges = {back.sge(0, 11), back.sge(11, 49989)},
+                             .remote_address = there.address(),
+                             .rkey = there.key});
+    settle();
+    expect_success(next(near.tenant->cq), 1, VRDMA_WC_RDMA_WRITE);
+    expect_success(next(near.tenant->cq), 2, VRDMA_WC_RDMA_READ);
+    EXPECT_EQ(back.text(), here.text());
+    EXPECT_FALSE(far.tenant->cq.poll().has_value());
+}
+
+TEST_P(Wire, atomics_execute_once_and_return_the_original_value) {
+    connect_pair();
+    const Buffer result = near.tenant->buffer(16);
+    const Buffer word = far.tenant->buffer(8);
+    uint64_t value = 40;
+    std::memcpy(word.data, &value, 8);
+    near.tenant->post(left, {.opcode = VRDMA_WQE_ATOMIC_FETCH_AND_ADD,
+                             .sges = {result.sge(0, 8)},
+                             .remote_address = word.address(),
+                             .rkey = word.key,
+                             .compare_add = 2});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_ATOMIC_CMP_AND_SWP,
+                             .sges = {result.sge(8, 8)},
+                             .remote_address = word.address(),
+                             .rkey = word.key,
+                             .compare_add = 42,
+                             .swap = 1000});
+    settle();
+    EXPECT_EQ(near.tenant->cq.poll_all().size(), 2U);
+    uint64_t seen[2];
+    std::memcpy(seen, result.data, 16);
+    std::memcpy(&value, word.data, 8);
+    EXPECT_EQ(seen[0], 40U);
+    EXPECT_EQ(seen[1], 42U);
+    EXPECT_EQ(value, 1000U);
+}
+
+TEST_P(Wire, wrong_rkey_fails_both_sides) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(64);
+    const Buffer to = far.tenant->buffer(64);
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 3,
+                             .sges = {from.sge()},
+                             .remote_address = to.address(),
+                             .rkey = to.key ^ 0x5a5a});
+    near.tenant->post(left, {.wr_id = 4});
+    settle();
+    const vrdma_cqe failed = next(near.tenant->cq);
+    EXPECT_EQ(failed.wr_id, 3U);
+    EXPECT_EQ(failed.status, VRDMA_WC_REM_ACCESS_ERR);
+    EXPECT_EQ(next(near.tenant->cq).status, VRDMA_WC_WR_FLUSH_ERR);
+    EXPECT_EQ(near.tenant->state_of(left), VRDMA_QPS_ERR);
+    EXPECT_EQ(far.tenant->state_of(right), VRDMA_QPS_ERR);
+    EXPECT_EQ(far.world.failures(far.vnic, VRDMA_REASON_RKEY_UNKNOWN), 0U)
+        << "failures are the requester's";
+}
+
+TEST_P(Wire, lost_nak_is_sent_again) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(64);
+    int lost = 0;
+    filter = [&lost](const MemoryPort::Frame& frame) {
+        const auto packet = wire::parse(frame);
+        const bool nak =
+            packet && packet->info().has(wire::extension::kAeth) && packet->aeth.syndrome >= 0x60;
+        return !(nak && ++lost == 1);
+    };
+    near.tenant->post(
+        left,
+        {.opcode = VRDMA_WQE_RDMA_WRITE, .sges = {from.sge()}, .remote_address = 4096, .rkey = 77});
+    settle();
+    advance(Duration::milliseconds(400));
+    EXPECT_GE(lost, 2);
+    EXPECT_EQ(next(near.tenant->cq).status, VRDMA_WC_REM_ACCESS_ERR);
+}
+
+TEST_P(Wire, wrong_lkey_fails_the_sender_only_after_what_was_before) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(64);
+    const Buffer to = far.tenant->buffer(64);
+    near.tenant->post_quietly(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                                     .wr_id = 1,
+                                     .sges = {from.sge()},
+                                     .remote_address = to.address(),
+                                     .rkey = to.key});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 2,
+                             .sges = {{from.address(), 64, from.key ^ 1}},
+                             .remote_address = to.address(),
+                             .rkey = to.key});
+    settle();
+    expect_success(next(near.tenant->cq), 1, VRDMA_WC_RDMA_WRITE);
+    const vrdma_cqe failed = next(near.tenant->cq);
+    EXPECT_EQ(failed.wr_id, 2U);
+    EXPECT_EQ(failed.status, VRDMA_WC_LOC_PROT_ERR);
+    EXPECT_EQ(near.tenant->state_of(left), VRDMA_QPS_ERR);
+    EXPECT_EQ(far.tenant->state_of(right), VRDMA_QPS_RTS);
+}
+
+TEST_P(Wire, entry_that_is_refused_fails_in_its_turn) {
+    connect_pair();
+    near.tenant->post(left, {.opcode = 200, .wr_id = 8});
+    settle();
+    const vrdma_cqe failed = next(near.tenant->cq);
+    EXPECT_EQ(failed.wr_id, 8U);
+    EXPECT_EQ(failed.status, VRDMA_WC_LOC_QP_OP_ERR);
+    EXPECT_EQ(failed.vendor_err, VRDMA_REASON_WQE_OPCODE);
+}
+
+TEST_P(Wire, receiver_that_is_never_ready_ends_the_retries) {
+    connect_pair({}, {.rnr_retry = 2});
+    near.tenant->post(left, {.wr_id = 1});
+    settle();
+    EXPECT_FALSE(near.tenant->cq.poll().has_value());
+    advance(Duration::milliseconds(20));
+    EXPECT_EQ(next(near.tenant->cq).status, VRDMA_WC_RNR_RETRY_EXC_ERR);
+    EXPECT_GE(far.count(Counter::RnrSent), 3U);
+}
+
+TEST_P(Wire, peer_that_is_silent_ends_the_retries) {
+    connect_pair({}, {.timeout = 10, .retry_count = 2});  // 4 ms
+    filter = [](const MemoryPort::Frame&) { return false; };
+    near.tenant->post(left, {.wr_id = 1});
+    settle();
+    advance(Duration::milliseconds(100));
+    const vrdma_cqe failed = next(near.tenant->cq);
+    EXPECT_EQ(failed.status, VRDMA_WC_RETRY_EXC_ERR);
+    EXPECT_EQ(failed.vendor_err, VRDMA_REASON_PEER_SILENT);
+}
+
+TEST_P(Wire, unreliable_write_and_send_arrive) {
+    connect_pair({.type = VRDMA_QPT_UC});
+    const Buffer from = near.tenant->buffer(9000);
+    const Buffer to = far.tenant->buffer(9000);
+    from.fill(1);
+    far.tenant->post_receive(right, 2, {to.sge()});
+    for (uint64_t i = 0; i < 3; ++i) {
+        near.tenant->post_quietly(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                                         .wr_id = i,
+                                         .sges = {from.sge()},
+                                         .remote_address = to.address(),
+                                         .rkey = to.key});
+    }
+    near.tenant->post(left, {.wr_id = 3, .sges = {from.sge()}});
+    settle();
+    EXPECT_EQ(near.tenant->cq.poll_all().size(), 4U);
+    expect_success(next(far.tenant->cq), 2, VRDMA_WC_RECV);
+    EXPECT_EQ(to.text(), from.text());
+}
+
+TEST_P(Wire, datagram_arrives_behind_the_header_it_had_on_the_wire) {
+    left = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    right = far.tenant->create_qp({.type = VRDMA_QPT_UD});
+    connect(*near.tenant, left, {}, 0);
+    connect(*far.tenant, right, {}, 0);
+    const Buffer to = far.tenant->buffer(100);
+    far.tenant->post_receive(right, 4, {to.sge()});
+    near.tenant->post(left, {.wr_id = 6,
+                             .flags = VRDMA_WQE_SIGNALED | VRDMA_WQE_INLINE,
+                             .inline_data = "over the hills",
+                             .qpn = right.qpn,
+                             .qkey = kQkey,
+                             .gid = gid_of(*far.tenant)});
+    settle();
+    expect_success(next(near.tenant->cq), 6, VRDMA_WC_SEND);
+    const vrdma_cqe received = next(far.tenant->cq);
+    expect_success(received, 4, VRDMA_WC_RECV);
+    EXPECT_EQ(received.byte_len, 54U);
+    EXPECT_EQ(received.src_qpn_or_index, left.qpn);
+    EXPECT_EQ(to.text(40, 14), "over the hills");
+    EXPECT_EQ(to.data[20], std::byte{0x45});
+    EXPECT_EQ(to.text(32, 8), std::string("\x0a\0\0\x01\x0a\0\0\x02", 8));
+}
+
+TEST_P(Wire, packet_of_another_host_changes_only_a_counter) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(64);
+    const Buffer to = far.tenant->buffer(64);
+    // The same frame, as if somebody else had sent it.
+    MemoryPort::Frame forged;
+    filter = [&](const MemoryPort::Frame& frame) {
+        const auto packet = wire::parse(frame);
+        if (forged.empty() && packet && packet->bth.opcode == wire::Opcode::RcWriteOnly) {
+            wire::HeaderFields fields;
+            fields.opcode = packet->bth.opcode;
+            fields.dqpn = packet->bth.dqpn;
+            fields.psn = packet->bth.psn;
+            fields.reth = packet->reth;
+            const wire::FlowTemplate flow(
+                wire::Flow{.source_mac = packet->network.source_mac,
+                           .destination_mac = packet->network.destination_mac,
+                           .source = wire::Address::v4(10, 0, 0, 99),
+                           .destination = packet->network.destination});
+            forged.resize(2000);
+            forged.resize(wire::build_frame(forged, flow, fields, packet->payload));
+            return false;
+        }
+        return true;
+    };
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .sges = {from.sge()},
+                             .remote_address = to.address(),
+                             .rkey = to.key});
+    for (int i = 0; i < 10 && forged.empty(); ++i) {
+        near.turn();
+        carry(near, far);
+        far.turn();
+        carry(far, near);
+    }
+    ASSERT_FALSE(forged.empty());
+    to.fill(200);
+    const std::string before = to.text();
+    far.port.arrive(forged);
+    far.turn();
+    EXPECT_EQ(far.count(Counter::WireDroppedNotPeer), 1U);
+    EXPECT_EQ(to.text(), before);
+    EXPECT_EQ(far.port.take_sent().size(), 0U);
+}
+
+TEST_P(Wire, packet_for_a_queue_pair_that_is_gone_is_counted) {
+    connect_pair();
+    Tenant::EXPECT_DONE(far.tenant->to_state(right, VRDMA_QPS_RESET));
+    near.tenant->post(left, {.wr_id = 1});
+    settle();
+    EXPECT_GE(far.count(Counter::WireDroppedNoQp), 1U);
+}
+
+TEST_P(Wire, path_mtu_that_does_not_fit_the_port_is_refused_at_rtr) {
+    near.port.longest = 1514;
+    left = near.tenant->create_qp({});
+    to_init(*near.tenant, left);
+    vrdma_qp_attributes attributes{};
+    attributes.state = VRDMA_QPS_RTR;
+    attributes.path_mtu = 5;
+    attributes.dest_qpn = 5;
+    attributes.address.sgid_index = 3;
+    const vrdma_gid_entry gid = gid_of(*far.tenant);
+    std::copy(std::begin(gid.gid), std::end(gid.gid), attributes.address.gid);
+    const uint32_t mask = VRDMA_QP_STATE | VRDMA_QP_AV | VRDMA_QP_PATH_MTU | VRDMA_QP_DEST_QPN;
+    const CommandOutcome refused = near.tenant->modify(left, mask, attributes);
+    ASSERT_EQ(refused.kind, CommandOutcome::Kind::Refused);
+    EXPECT_EQ(refused.refusal.status, VRDMA_STATUS_INVALID);
+    EXPECT_NE(std::string(refused.refusal.text).find("path MTU"), std::string::npos);
+    EXPECT_EQ(near.tenant->state_of(left), VRDMA_QPS_INIT);
+    attributes.path_mtu = 3;
+    Tenant::EXPECT_DONE(near.tenant->modify(left, mask, attributes));
+}
+
+TEST_P(Wire, full_port_delays_and_loses_nothing) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(65536);
+    const Buffer to = far.tenant->buffer(65536);
+    from.fill(4);
+    near.port.send_room = 3;
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 1,
+                             .sges = {from.sge()},
+                             .remote_address = to.address(),
+                             .rkey = to.key});
+    for (int i = 0; i < 200; ++i) {
+        near.turn();
+        carry(near, far);
+        far.turn();
+        near.port.send_room = 2;
+    }
+    near.port.send_room = 1'000'000;
+    far.port.send_room = 1'000'000;
+    settle();
+    advance(Duration::milliseconds(100));
+    expect_success(next(near.tenant->cq), 1, VRDMA_WC_RDMA_WRITE);
+    EXPECT_EQ(to.text(), from.text());
+}
+
+TEST_P(Wire, hosts_find_out_what_they_speak) {
+    connect_pair();
+    const auto kind = [](Host& host) {
+        return host.world.shard(0).wire().peer_kind(host.world.shard(0).state().remotes[0]);
+    };
+    const transport::PeerKind expected = GetParam() == transport::PeerPolicy::Standard
+                                             ? transport::PeerKind::Standard
+                                             : transport::PeerKind::Vrdma;
+    EXPECT_EQ(kind(near), expected);
+    EXPECT_EQ(kind(far), expected);
+}
+
+TEST_P(Wire, send_queue_drains_what_is_on_its_way) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(50000);
+    const Buffer to = far.tenant->buffer(50000);
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 1,
+                             .sges = {from.sge()},
+                             .remote_address = to.address(),
+                             .rkey = to.key});
+    near.turn();
+    Tenant::EXPECT_DONE(near.tenant->to_state(left, VRDMA_QPS_SQD));
+    near.tenant->post(left, {.wr_id = 2});
+    settle();
+    expect_success(next(near.tenant->cq), 1, VRDMA_WC_RDMA_WRITE);
+    EXPECT_FALSE(near.tenant->cq.poll().has_value()) << "posted in SQD: it waits";
+}
+
+std::string policy_name(const testing::TestParamInfo<transport::PeerPolicy>& policy) {
+    switch (policy.param) {
+        case transport::PeerPolicy::Auto:
+            return "auto";
+        case transport::PeerPolicy::Vrdma:
+            return "vrdma";
+        case transport::PeerPolicy::Standard:
+            return "standard";
+    }
+    return "";
+}
+
+INSTANTIATE_TEST_SUITE_P(Peers, Wire,
+                         testing::Values(transport::PeerPolicy::Standard,
+                                         transport::PeerPolicy::Vrdma, transport::PeerPolicy::Auto),
+                         policy_name);
+
+}  // namespace
+}  // namespace vrdma::test
