@@ -1,6 +1,7 @@
 """A server and a client program, the way perftest and the ibv_*_pingpong programs work."""
 
 import dataclasses
+import os
 import subprocess
 import tempfile
 import time
@@ -36,16 +37,18 @@ class PairEnded:
 
 
 class Pair:
-    """Both programs started; use as a context manager, `finish()` for the result."""
+    """Both programs started; use as a context manager, `finish()` for the result. `tables`: of the
+    server's network namespace, see ports.listens()."""
 
-    def __init__(self, server, client, port, server_user=None, client_user=None, timeout=30.0):
+    def __init__(self, server, client, port, server_user=None, client_user=None, timeout=30.0,
+                 tables="/proc/net"):
         self._deadline = time.monotonic() + timeout
         self._files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
         self._commands = [server, client]
         self.server = processes.start(server, user=server_user, stdout=self._files[0],
                                       stderr=subprocess.STDOUT)
         self.client = None
-        if ports.wait_until_listening(port, self.server, min(timeout, 15.0)):
+        if ports.wait_until_listening(port, self.server, min(timeout, 15.0), tables):
             self.client = processes.start(client, user=client_user, stdout=self._files[1],
                                           stderr=subprocess.STDOUT)
 
@@ -71,6 +74,11 @@ class Pair:
     def _text(self, index):
         self._files[index].seek(0)
         return self._files[index].read().decode(errors="replace")
+
+    def client_output(self):
+        """So far."""
+        file = self._files[1]
+        return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
     def finish(self):
         client = self._wait(self.client, self._deadline)

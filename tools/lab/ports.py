@@ -38,10 +38,10 @@ def listens(port, tables="/proc/net"):
     return False
 
 
-def wait_until_listening(port, process, timeout=10.0):
+def wait_until_listening(port, process, timeout=10.0, tables="/proc/net"):
     """True when somebody listens; False when the process ended or the time is up."""
     deadline = time.monotonic() + timeout
-    while not listens(port):
+    while not listens(port, tables):
         if process.poll() is not None or time.monotonic() > deadline:
             return False
         time.sleep(0.005)

@@ -1,0 +1,319 @@
+"""Two services, each in a network namespace of its own, and a wire between them: whatever programs
+do on one host must work between two. The programs' TCP connection has a wire of its own.
+
+wire          veth and af_packet, both sides as toward a standard RoCEv2 device
+wire_vrdma    the same between vRDMA hosts: selective repeat, congestion control
+wire_memif    shared memory of DPDK instead of the kernel, vRDMA hosts
+
+The suite's service ("near", vNIC a) is the client's, the surroundings' ("far", vNIC b) the
+server's. The suites 20-pingpong and 30-perftest have more of the same on one host."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import tempfile
+
+from harness.context import is_root
+from harness.suite import Failed, Service, Skip, Suite, check, contains, equal
+from lab import pair as lab_pair
+from lab import ports
+from lab import service as lab_service
+from lab.tree import Tree
+from vm.network import Namespace, why_not
+
+BUILD = pathlib.Path(os.environ["VRDMA_BUILD"])
+WIRE_VERIFY = BUILD / "tests/e2e/wire_verify/vrdma-wire-verify"
+WIRE_ERROR = BUILD / "tests/e2e/wire_error/vrdma-wire-error"
+
+MTU = 4200
+NEAR, FAR = "10.90.0.1", "10.90.0.2"  # the vNICs'
+FAR_TCP = "192.168.90.2"
+AF_PACKET = "net_af_packet0,iface=wire0,framesz=8192,blocksz=65536"
+MEMIF = "net_memif0,role={role},id=0,socket={socket},socket-abstract=no,bsize=8192"
+
+
+def config(name, address, devargs, peer, mtu=MTU):
+    return lambda runtime_dir: f"""[service]
+runtime_dir = "{runtime_dir}"
+system_view = false
+[[network]]
+name = "blue"
+id = 10
+[[vnic]]
+name = "{name}"
+network = "blue"
+address = "{address}"
+[[port]]
+name = "p0"
+network = "blue"
+devargs = "{devargs}"
+mtu = {mtu}
+peer = "{peer}"
+"""
+
+
+def needs():
+    if not is_root():
+        raise Skip("needs root, for network namespaces and packet sockets")
+    missing = why_not()
+    if missing:
+        raise Skip(missing)
+
+
+class Hosts:
+    """Two namespaces; `near` and `far` are their hosts, `far_service` runs in the latter."""
+
+    def __init__(self, logs, stack, devices, peer):
+        self.stack = stack
+        self.near, self.far = (self._host() for _ in range(2))
+        self._join("wire0", MTU + 100)
+        self._join("tcp0", 1500)
+        self.far.run("ip", "address", "add", FAR_TCP + "/24", "dev", "tcp0")
+        self.near.run("ip", "address", "add", "192.168.90.1/24", "dev", "tcp0")
+        self.far_service = lab_service.Service(
+            Tree.built(BUILD), config("b", FAR, devices["far"], peer), inside=self.far.enter(),
+            log=logs / "far-vrdmad.log")
+        stack.callback(self.far_service.remove)
+        stack.callback(self.far_service.kill)
+        self.far_service.start()
+
+    def _host(self):
+        host = Namespace()
+        self.stack.callback(host.end)
+        # What is on the wire is ours.
+        host.set("ipv6/conf/default/disable_ipv6", 1)
+        return host
+
+    def _join(self, name, mtu):
+        self.near.run("ip", "link", "add", name, "mtu", mtu, "type", "veth", "peer", "name", name,
+                      "mtu", mtu, "netns", self.far.pid)
+        for host in (self.near, self.far):
+            host.run("ip", "link", "set", name, "up")
+
+
+def make_suite(name, peer, memif=False):
+    directory = pathlib.Path(tempfile.gettempdir(), f"vrdma-{name}-{os.getpid()}.sock")
+    devices = {"near": AF_PACKET, "far": AF_PACKET}
+    if memif:
+        devices = {"near": MEMIF.format(role="client", socket=directory),
+                   "far": MEMIF.format(role="server", socket=directory)}
+
+    @contextlib.contextmanager
+    def surroundings(logs):
+        with contextlib.ExitStack() as stack:
+            stack.callback(directory.unlink, missing_ok=True)
+            yield Hosts(logs, stack, devices, peer)
+
+    return Suite(name, needs=needs, surroundings=surroundings,
+                 service=Service(config=config("a", NEAR, devices["near"], peer),
+                                 inside=lambda hosts: hosts.near.enter()))
+
+
+roce = make_suite("wire", "roce")
+vrdma = make_suite("wire_vrdma", "vrdma")
+memif = make_suite("wire_memif", "vrdma", memif=True)
+SUITES = (roce, vrdma, memif)
+
+
+def add(suites, name, run, *arguments, timeout=60, **options):
+    for suite in suites:
+        suite.add(name, lambda ctx: run(ctx, *arguments, **options), timeout=timeout)
+
+
+def wait_for_the_wire(ctx):
+    for service in (ctx.service, ctx.surroundings.far_service):
+        ctx.eventually(lambda: service.ctl_json("port", "show", "p0")["state"] == "up",
+                       "the port is up")
+
+
+@contextlib.contextmanager
+def running(ctx, *command, server=None, client=None, timeout=25):
+    """A program on both hosts: `with running(ctx, ...) as pair: ...; pair.finish()`."""
+    hosts = ctx.surroundings
+    wait_for_the_wire(ctx)
+    server = server or hosts.far_service
+    client = client or ctx.service
+    port = ports.free_port()
+    command = [command[0], "-p", port, *command[1:]]
+    with lab_pair.Pair([*hosts.far.enter(), "env", "VRDMA_LOG=info", *server.run_prefix("b"),
+                        *command],
+                       [*hosts.near.enter(), *client.run_prefix("a"), *command, FAR_TCP], port,
+                       timeout=timeout, tables=f"/proc/{hosts.far.pid}/net") as pair:
+        yield pair
+
+
+def run_pair(ctx, *command, **options):
+    with running(ctx, *command, **options) as pair:
+        ended = pair.finish()
+    print(ended.describe(), flush=True)
+    return ended
+
+
+def succeeds(ctx, *command, **options):
+    ended = run_pair(ctx, *command, **options)
+    check(ended.client.status == 0, f"client: exit status {ended.client.status}, expected 0")
+    check(ended.server.status == 0, f"server: exit status {ended.server.status}, expected 0")
+    return ended
+
+
+# -- pingpongs -------------------------------------------------------------------------------------
+
+
+def pingpong(ctx, kind, *options):
+    ended = succeeds(ctx, f"ibv_{kind}_pingpong", "-g", 3, "-c", *options)
+    for side in (ended.client, ended.server):
+        contains(side.output, "usec/iter")
+        check("invalid data" not in side.output, "the received data is wrong")
+
+
+for mode, words in (("polling", []), ("events", ["-e"])):
+    for kind in ("rc", "uc", "ud", "srq"):
+        size = 2048 if kind == "ud" else 65537
+        add(SUITES if mode == "events" else (roce,), f"{kind}_pingpong_{mode}", pingpong, kind,
+            "-n", 100, "-s", size, *words)
+for mtu in (256, 1024, 4096):
+    add((roce, vrdma), f"rc_pingpong_mtu_{mtu}", pingpong, "rc", "-n", 50, "-s", 10001, "-m", mtu)
+
+# -- perftest --------------------------------------------------------------------------------------
+
+
+def rows(text):
+    """Sizes in perftest's table of results."""
+    return [int(line.split()[0]) for line in text.splitlines()
+            if re.fullmatch(r"\s*\d+(\s+\d+(\.\d+)?){4,}\s*", line)]
+
+
+def perftest(ctx, program, sizes, *options):
+    ended = succeeds(ctx, program, "-F", *options)
+    equal(rows(ended.client.output), sizes, "the sizes that the client reports")
+    for side in (ended.client, ended.server):
+        check("error" not in side.output.lower(), "there is an error message")
+
+
+def add_perftest(suites, name, program, size, *options):
+    add(suites, name, perftest, program, [size], "-s", size, *options)
+
+
+for verb, transports in (("write", ("RC", "UC")), ("read", ("RC",)), ("send", ("RC", "UC", "UD"))):
+    for transport in transports:
+        name = f"{verb}_{{}}_{transport.lower()}"
+        size = 16385 if transport == "RC" else 4096
+        options = ["-c", transport]
+        # What a busy receiver loses is lost for good but on RC: few enough for its ring.
+        add_perftest(SUITES, name.format("bw"), f"ib_{verb}_bw", size, *options, "-n",
+                     200 if transport == "RC" else 50)
+        add_perftest((roce,), name.format("lat"), f"ib_{verb}_lat", 64, *options, "-n", 10)
+        if transport != "RC":
+            continue
+        add_perftest(SUITES, name.format("bw") + "_both_ways", f"ib_{verb}_bw", size, "-b", "-n",
+                     200)
+        add_perftest(SUITES, name.format("bw") + "_8_queue_pairs", f"ib_{verb}_bw", size, "-q", 8,
+                     "-n", 100)
+        add_perftest((roce,), name.format("bw") + "_lists_of_16", f"ib_{verb}_bw", size, "-l", 16,
+                     "-n", 160)
+    if verb != "read":
+        for inline in (0, 64):
+            add_perftest((roce,), f"{verb}_lat_inline_{inline}", f"ib_{verb}_lat", 64, "-I", inline,
+                         "-n", 10)
+
+for transport in ("UC", "UD"):
+    add_perftest((roce,), f"send_bw_{transport.lower()}_events", "ib_send_bw", 1024, "-c",
+                 transport, "-e", "-n", 100)
+for transport in ("RC", "UD"):
+    add_perftest((roce, vrdma), f"send_bw_{transport.lower()}_srq", "ib_send_bw", 1024, "-c",
+                 transport, "--use-srq", "-n", 100)
+add_perftest((roce,), "send_lat_events", "ib_send_lat", 1024, "-e", "-n", 50)
+add_perftest((roce,), "send_lat_srq", "ib_send_lat", 1024, "--use-srq", "-n", 50)
+add_perftest((roce,), "read_bw_events", "ib_read_bw", 1024, "-e", "-n", 100)
+add_perftest((roce,), "write_bw_mtu_256", "ib_write_bw", 10001, "-m", 256, "-n", 100)
+for operation in ("FETCH_AND_ADD", "CMP_AND_SWAP"):
+    for kind in ("bw", "lat"):
+        suites = SUITES if kind == "bw" else (roce,)
+        add(suites, f"atomic_{kind}_{operation.lower()}", perftest, f"ib_atomic_{kind}", [8], "-A",
+            operation, "-n", 100)
+add((roce,), "atomic_bw_both_ways", perftest, "ib_atomic_bw", [8], "-b", "-n", 100)
+add((roce, vrdma), "atomic_bw_8_queue_pairs", perftest, "ib_atomic_bw", [8], "-q", 8, "-n", 50)
+
+# -- every byte ------------------------------------------------------------------------------------
+
+
+def every_byte_is_right(ctx, transport, rounds, *options):
+    ended = succeeds(ctx, WIRE_VERIFY, "-t", transport, "-n", rounds, "-q", 4, *options)
+    contains(ended.client.output, "every byte right")
+    contains(ended.server.output, "every byte right")
+
+
+# Not UC: nothing says when the last WRITE has arrived, or whether.
+for kind in ("rc", "ud"):
+    add(SUITES, f"every_byte_of_{kind}_is_right", every_byte_is_right, kind, 200)
+add((roce, vrdma), "every_byte_of_rc_mtu_256_is_right", every_byte_is_right, "rc", 50, "-m", 256)
+
+# -- what fails ------------------------------------------------------------------------------------
+
+
+def fails_as_it_must(ctx, scenario, words):
+    ended = succeeds(ctx, WIRE_ERROR, "--scenario", scenario)
+    contains(ended.client.output, "completed with " + words)
+
+
+for verb in ("write", "read", "atomic"):
+    add((roce, vrdma), f"wrong_rkey_of_{verb}_breaks_both_sides", fails_as_it_must, f"key-{verb}",
+        "remote access error")
+add((roce, vrdma), "receiver_that_is_never_ready_ends_the_retries", fails_as_it_must, "not-ready",
+    "RNR retry counter exceeded")
+add((roce, vrdma), "late_receive_is_waited_for", fails_as_it_must, "late", "success")
+
+
+def killed_service_is_an_error_in_time(ctx, peer):
+    hosts = ctx.surroundings
+    with ctx.new_service(config("b", "10.90.0.3", AF_PACKET, peer),
+                         inside=hosts.far.enter()) as victim:
+        with running(ctx, WIRE_ERROR, "--scenario", "silence", "--timeout", 14, "--retries", 3,
+                     server=victim) as pair:
+            ctx.eventually(lambda: "transferring" in pair.client_output(), "they transfer")
+            victim.process.send_signal(signal.SIGKILL)
+            ended = pair.finish()
+    print(ended.describe(), flush=True)
+    equal(ended.client.status, 0, "the client's status")
+    contains(ended.client.output, "completed with transport retry counter exceeded")
+    elapsed = int(re.search(r"(\d+) ms after the last success", ended.client.output).group(1))
+    # 67 ms, four times; a requester may wait up to four times as long.
+    check(200 <= elapsed <= 2000, f"it took {elapsed} ms, expected 200 to 2000")
+
+
+add((roce,), "killed_service_is_an_error_in_time", killed_service_is_an_error_in_time, "roce")
+add((vrdma,), "killed_service_is_an_error_in_time", killed_service_is_an_error_in_time, "vrdma")
+
+
+@roce.case(timeout=60)
+def path_mtu_above_the_ports_is_refused_with_the_reason(ctx):
+    hosts = ctx.surroundings
+    with ctx.new_service(config("b", "10.90.0.3", AF_PACKET, "roce", mtu=1500),
+                         inside=hosts.far.enter()) as short:
+        ctx.eventually(lambda: short.ctl_json("port", "show", "p0")["state"] == "up", "up")
+        ended = run_pair(ctx, "ibv_rc_pingpong", "-g", 3, "-m", 4096, "-n", 10, server=short)
+        check(ended.server.status not in (0, None), "the server did not fail")
+        contains(ended.server.output, "the path MTU and its headers are longer than the port's MTU")
+        pingpong_of = succeeds(ctx, "ibv_rc_pingpong", "-g", 3, "-m", 1024, "-n", 10, server=short)
+        contains(pingpong_of.client.output, "usec/iter")
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def other_service_is_alive_and_ends_cleanly(ctx):
+    service = ctx.surroundings.far_service
+    pid = service.process.pid
+    state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    check(state[0] != "Z", "the far service has ended: " + service.log_text())
+    os.kill(pid, signal.SIGTERM)
+    ctx.eventually(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+                   .rpartition(")")[2].split()[0] == "Z", "the far service ends")
+    left = service.left_behind()
+    if left:
+        raise Failed("left behind: " + "; ".join(left))
+
+
+add(SUITES, "other_service_ends_cleanly", other_service_is_alive_and_ends_cleanly)
