@@ -121,6 +121,32 @@ def addresses_of_nobody_are_not_answered(ctx):
         equal(counter(service, "arp_answered"), 0)
 
 
+@suite.case(timeout=90)
+def faults_are_injected_and_taken_away_while_the_port_runs(ctx):
+    def fault(*words):
+        done = service.ctl("port", "fault", "p0", *words)
+        equal(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    with Wire(), ctx.new_service(config("a", ADDRESS, AF_PACKET)) as service:
+        wait_for(ctx, service, "up")
+        contains(ping(ctx, ADDRESS).output, " 0% packet loss")
+        contains(fault("duplicate=1", "direction=send"), "duplicate=1")
+        contains(ping(ctx, ADDRESS).output, " duplicates")
+        contains(fault("drop=1", "direction=receive"), "Faults: drop=1")
+        contains(ping(ctx, ADDRESS).output, "100% packet loss")
+        check(counter(service, "faults_dropped") >= 3)
+        equal(port(service)["faults"]["direction"], "receive")
+        contains(fault("delay=20ms", "reorder=4", "reorder_share=1"), "delay=20000us")
+        contains(ping(ctx, ADDRESS).output, " 0% packet loss")
+        equal(fault("off"), "Faults: off\n")
+        equal(port(service)["faults"], None)
+        contains(ping(ctx, ADDRESS).output, " 0% packet loss")
+        refused = service.ctl("port", "fault", "p0", "drop=2")
+        equal(refused.returncode, 1)
+        contains(refused.stderr, "from 0 to 1")
+
+
 @suite.case(timeout=60)
 def port_vanishes_and_comes_back(ctx):
     with Wire(), ctx.new_service(config("a", ADDRESS, AF_PACKET)) as service:
