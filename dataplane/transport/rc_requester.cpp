@@ -249,7 +249,7 @@ std::optional<PacketPlan> RcRequester::transmit_new(Instant now) {
     if (m.fence && from == m.first && response_ - done_ < send_ - done_) {
         return std::nullopt;  // IBA 10.8.3.3
     }
-    if (has_response(m.operation) && reads_outstanding_ >= config_.max_rd_atomic) {
+    if (has_response(m.operation) && reads_exhausted()) {
         return std::nullopt;
     }
     const auto span = static_cast<uint32_t>(part.end - window_base());
@@ -260,15 +260,39 @@ std::optional<PacketPlan> RcRequester::transmit_new(Instant now) {
         timer_start_ = progress_at_ = now;
     }
     window_.send(part.end, now);
-    if (has_response(m.operation)) {
-        ++reads_outstanding_;
-    }
     if (part.end == m.end()) {
         ++send_;
     }
     PacketPlan result = plan(m, part.begin, part.end);
     result.fields.ack_request |= !has_response(m.operation) && span == window_limit();
     return result;
+}
+
+bool RcRequester::reads_exhausted() const {
+    const Sequence sent = window_.sent();
+    uint32_t count = 0;
+    for (Index i = response_; i - done_ <= send_ - done_ && i != tail_; ++i) {
+        const Outstanding& m = at(i);
+        if (!has_response(m.operation)) {
+            continue;
+        }
+        if (is_atomic(m.operation)) {
+            // Until its answer was taken in order: the peer keeps only the newest results.
+            count += m.first < sent && m.first >= response_next_ ? 1U : 0U;
+        } else {
+            for (Sequence at = m.first; at < m.end() && at < sent;) {
+                const Unit part = unit(m, at);
+                // What is before the window has arrived; its places belong to others now.
+                const Sequence open = std::max(part.begin, window_.base());
+                count += open >= part.end || window_.all_delivered(open, part.end) ? 0U : 1U;
+                at = part.end;
+            }
+        }
+        if (count >= config_.max_rd_atomic) {
+            return true;
+        }
+    }
+    return false;
 }
 
 PacketPlan RcRequester::plan(const Outstanding& m, Sequence from, Sequence to) const {

@@ -175,6 +175,9 @@ class RcRequester {
     [[nodiscard]] std::optional<PacketPlan> transmit_again(Instant now);
     [[nodiscard]] std::optional<PacketPlan> transmit_new(Instant now);
     [[nodiscard]] PacketPlan plan(const Outstanding& m, Sequence from, Sequence to) const;
+    // Requests of READs and atomics that were sent and are not fully answered: no more than
+    // max_rd_atomic. Read off the window, so that it cannot drift from it.
+    [[nodiscard]] bool reads_exhausted() const;
     [[nodiscard]] Sequence window_base() const;
     // Something was sent and is not finished, if only for want of an acknowledgement.
     [[nodiscard]] bool unfinished() const;
@@ -196,7 +199,7 @@ class RcRequester {
     void acknowledge(Sequence upto, Instant now);
     // The peer has received the requests (it may only hold them); a response is here.
     void arrived(Sequence from, Sequence end, Instant now);
-    void answered(const Outstanding& m, Sequence sequence, Instant now);
+    void answered(Sequence sequence, Instant now);
     // It arrived, and had arrived before.
     void second_copy(Sequence sequence, LossRecovery& recovery);
     void progress(Instant now);
@@ -226,11 +229,10 @@ class RcRequester {
     CompletionStatus fault_status_ = CompletionStatus::Success;
     uint8_t retries_left_ = 0;
     uint8_t rnr_left_ = 0;
-    uint8_t backoff_ = 0;            // of the retransmission timeout, as a power of two
-    bool probed_ = false;            // since the last progress
-    bool pacing_blocked_ = false;    // poll_transmit() was asked too early
-    bool beyond_window_ = false;     // the next packet is sent whatever the window says
-    uint8_t reads_outstanding_ = 0;  // requests of READs and atomics that are not fully answered
+    uint8_t backoff_ = 0;          // of the retransmission timeout, as a power of two
+    bool probed_ = false;          // since the last progress
+    bool pacing_blocked_ = false;  // poll_transmit() was asked too early
+    bool beyond_window_ = false;   // the next packet is sent whatever the window says
 
     // tail_ - done_ messages are posted; [done_, send_) have been sent, send_ perhaps in part.
     Index done_ = 0;

@@ -282,7 +282,7 @@ void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
     }
 }
 
-void RcRequester::answered(const Outstanding& m, Sequence sequence, Instant now) {
+void RcRequester::answered(Sequence sequence, Instant now) {
     if (window_.delivered(sequence)) {
         return;  // it was held
     }
@@ -294,10 +294,6 @@ void RcRequester::answered(const Outstanding& m, Sequence sequence, Instant now)
         }
     }
     window_.deliver(sequence, sequence + 1);
-    const Unit part = unit(m, sequence);
-    if (m.operation == Operation::Read && window_.all_delivered(part.begin, part.end)) {
-        --reads_outstanding_;
-    }
 }
 
 void RcRequester::progress(Instant now) {
@@ -404,7 +400,7 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
     if (sequence == part.begin && !window_.retransmitted(sequence) && !held_.holds(sequence)) {
         news_rtt_ = window_.sent_at(sequence).age(now);
     }
-    answered(m, sequence, now);
+    answered(sequence, now);
     held_.release(sequence, sequence + 1);
     progress(now);
 
@@ -418,9 +414,6 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
         answer.action = Answer::Action::Original;
         answer.length = 8;
         answer.original = packet.original;
-        // Only now: the peer keeps the results of the last max_rd_atomic, and all before this one
-        // are here.
-        --reads_outstanding_;
     }
 
     ++response_next_;
@@ -437,7 +430,7 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
 
 void RcRequester::hold(Sequence sequence, HeldPacket packet) {
     held_.hold(sequence, sequence + 1, packet);
-    answered(at(find(sequence)), sequence, received_at_);
+    answered(sequence, received_at_);
     detect_losses(received_at_);
 }
 
