@@ -55,6 +55,15 @@ bool collect(Shard& shard, QpQuery& query) {
         snapshot.rq_producer = std::atomic_ref(header.rq_producer).load(std::memory_order_relaxed);
         snapshot.rq_consumer = qp.rq_consumer;
         if (qp.type != VRDMA_QPT_UD && qp.state >= VRDMA_QPS_RTR && qp.state != VRDMA_QPS_ERR) {
+            snapshot.remote = qp.remote != kNone;
+            if (snapshot.remote) {
+                const Remote& remote = state.remotes[qp.remote];
+                snapshot.peer = shard.wire().peer_kind(remote);
+                snapshot.peer_reason = shard.wire().peer_reason(remote);
+                snapshot.requester = remote.requester.statistics();
+                snapshot.responder = remote.responder.statistics();
+                continue;
+            }
             snapshot.local = state.peer_vnic(qp) != kNone;
             snapshot.same_shard = state.home_of(qp.attributes.dest_qpn).shard == state.config.shard;
         }

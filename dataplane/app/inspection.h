@@ -69,6 +69,12 @@ struct QpSnapshot {
     uint32_t rq_consumer = 0;
     bool local = false;       // its peer is on this host
     bool same_shard = false;  // and served by the same worker
+    // Its peer is on another host.
+    bool remote = false;
+    transport::PeerKind peer = transport::PeerKind::Standard;
+    std::string_view peer_reason;
+    transport::RequesterStatistics requester{};
+    transport::ResponderStatistics responder{};
 };
 struct QpQuery {
     std::optional<uint32_t> vnic;

@@ -639,7 +639,11 @@ control::QpInfo Service::describe(const QpSnapshot& snapshot, uint32_t worker) c
     info.vnic = record == nullptr ? "" : record->config.name;
     info.pid = snapshot.process_id;
     info.worker = worker;
-    info.path = !snapshot.local       ? control::PathKind::kNone
+    info.path_reason = snapshot.peer_reason;
+    info.path = snapshot.remote       ? (snapshot.peer == transport::PeerKind::Vrdma
+                                             ? control::PathKind::kVrdmaPeer
+                                             : control::PathKind::kStandardPeer)
+                : !snapshot.local     ? control::PathKind::kNone
                 : snapshot.same_shard ? control::PathKind::kSameWorker
                                       : control::PathKind::kOtherWorker;
     control::QpAttributes& to = info.attributes;
@@ -693,6 +697,21 @@ control::QpInfo Service::describe(const QpSnapshot& snapshot, uint32_t worker) c
     counter("bytes_received", qp.bytes_received, "payload that came in as responder");
     counter("rnr_naks", qp.rnr_naks, "times the peer was not ready to receive");
     counter("retransmissions", qp.retransmissions, "times the peer did not answer");
+    if (snapshot.remote) {
+        const transport::RequesterStatistics& r = snapshot.requester;
+        counter("retransmitted_packets", r.retransmitted_packets, "packets sent again");
+        counter("spurious_retransmissions", r.spurious_retransmissions,
+                "of these, packets that had arrived");
+        counter("timeouts", r.timeouts, "times the retransmission timer ran out");
+        counter("tail_probes", r.tail_probes,
+                "packets sent to learn whether the last ones arrived");
+        counter("sequence_naks", r.sequence_naks, "times the peer missed a packet");
+        counter("implied_naks", r.implied_naks, "times a response of the peer was missing");
+        counter("congestion_notifications", r.congestion_notifications,
+                "congestion notification packets received");
+        counter("duplicates", snapshot.responder.duplicates, "request packets that were known");
+        counter("out_of_order", snapshot.responder.out_of_order, "request packets out of order");
+    }
     return info;
 }
 

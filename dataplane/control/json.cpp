@@ -123,8 +123,10 @@ std::string_view path_name(PathKind path) {
             return "same_worker";
         case PathKind::kOtherWorker:
             return "other_worker";
-        case PathKind::kRemote:
-            return "remote";
+        case PathKind::kVrdmaPeer:
+            return "vrdma_peer";
+        case PathKind::kStandardPeer:
+            return "standard_peer";
     }
     return "";
 }
@@ -253,6 +255,7 @@ Json to_json(const QpInfo& qp) {
         {"pid", qp.pid},
         {"worker", qp.worker},
         {"path", std::string(path_name(qp.path))},
+        {"path_reason", qp.path_reason},
         {"dest_qpn", qp.attributes.dest_qpn},
         {"dest_gid", to_string(qp.attributes.dest_gid)},
         {"pd", qp.pd},

@@ -76,10 +76,11 @@ struct VnicInfo {
 
 /// Where the peer of a queue pair is.
 enum class PathKind : std::uint8_t {
-    kNone,         ///< not connected (below RTR, or a UD queue pair)
-    kSameWorker,   ///< on this host, served by the same worker: one copy
-    kOtherWorker,  ///< on this host, served by another worker: one copy and a message
-    kRemote,       ///< on another host
+    kNone,          ///< not connected (below RTR, or a UD queue pair)
+    kSameWorker,    ///< on this host, served by the same worker: one copy
+    kOtherWorker,   ///< on this host, served by another worker: one copy and a message
+    kVrdmaPeer,     ///< on another host, which speaks SACK
+    kStandardPeer,  ///< on another host, as RoCEv2 is specified
 };
 
 /// A ring as the device sees it; free-running counters, in flight = producer - consumer.
@@ -142,6 +143,7 @@ struct QpInfo {
     std::int64_t pid{};
     std::uint32_t worker{};
     PathKind path{};
+    std::string path_reason;  ///< why, for a peer on another host; else empty
     QpAttributes attributes;
     std::uint32_t pd{};
     std::uint32_t send_cq{};

@@ -123,6 +123,25 @@ transport::PeerKind WirePath::peer_kind(const Remote& remote) const {
     return remote.host == kNone ? transport::PeerKind::Standard : hosts_[remote.host].peer.kind();
 }
 
+std::string_view WirePath::peer_reason(const Remote& remote) const {
+    switch (links_[remote.link].peers) {
+        case transport::PeerPolicy::Vrdma:
+            return "the port's configuration says so";
+        case transport::PeerPolicy::Standard:
+            return "the port's configuration says so";
+        case transport::PeerPolicy::Auto:
+            break;
+    }
+    if (remote.host == kNone) {
+        return "too many hosts to ask each what it speaks";
+    }
+    const transport::Peer& peer = hosts_[remote.host].peer;
+    if (peer.kind() == transport::PeerKind::Vrdma) {
+        return "the host answered our probe";
+    }
+    return peer.settled() ? "the host did not answer our probes" : "the host is being asked";
+}
+
 void WirePath::peer_changed(uint32_t host) {
     const transport::PeerKind kind = hosts_[host].peer.kind();
     for (uint32_t i = 0; i < state_.remotes.fresh(); ++i) {
@@ -253,11 +272,12 @@ const char* WirePath::connect(uint32_t slot) {
         .flow_label = label & 0xfffff,
     };
     remote.flow = wire::FlowTemplate(flow);
+    remote.requester = transport::RcRequester{};
+    remote.responder = transport::RcResponder{};
     if (qp.type == VRDMA_QPT_UC) {
         remote.receiver.reset({transport::Psn{qp.attributes.rq_psn}, mtu});
         return nullptr;
     }
-    remote.requester = transport::RcRequester{};
     remote.responder.reset({.peer = kind,
                             .destination_qpn = qp.attributes.dest_qpn,
                             .initial_psn = transport::Psn{qp.attributes.rq_psn},

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/device/queue_pairs.h"
@@ -50,7 +51,9 @@ class WirePath final : public net::PacketReceiver {
     // Once a turn, after the queue pairs: sends what was built.
     void flush();
 
-    [[nodiscard]] const RemoteHosts& hosts() const { return hosts_; }
+    // What the host of a queue pair's peer is taken for, and why; for tools.
+    [[nodiscard]] transport::PeerKind peer_kind(const Remote& remote) const;
+    [[nodiscard]] std::string_view peer_reason(const Remote& remote) const;
 
     void receive(net::Link& link, std::span<net::ReceivedPacket> packets, Instant now) override;
     void path_mtu(net::Link& link, const wire::Address& destination, uint32_t mtu,
@@ -80,7 +83,6 @@ class WirePath final : public net::PacketReceiver {
         net::HopId hop = 0;
     };
 
-    [[nodiscard]] transport::PeerKind peer_kind(const Remote& remote) const;
     void send_probe(const ProbeToSend& probe);
     void receive_probe(const net::Link& link, uint32_t vnic, const wire::Packet& packet);
     void peer_changed(uint32_t host);

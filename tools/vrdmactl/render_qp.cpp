@@ -24,7 +24,10 @@ std::string path_text(const std::string& path) {
     if (path == "other_worker") {
         return "on this host, another worker";
     }
-    return path == "remote" ? "on another host" : path;
+    if (path == "vrdma_peer") {
+        return "on another host, which speaks vRDMA";
+    }
+    return path == "standard_peer" ? "on another host, standard RoCEv2" : path;
 }
 
 std::string ring_text(const Json& ring) {
@@ -45,7 +48,9 @@ std::string situation(const Json& qp) {
     fields.add("vNIC", text_of(qp, "vnic"));
     fields.add("Process", text_of(qp, "pid"));
     fields.add("Worker", text_of(qp, "worker"));
-    fields.add("Path", path_text(text_of(qp, "path")));
+    const std::string reason = text_of(qp, "path_reason");
+    fields.add("Path", path_text(text_of(qp, "path")) +
+                           (reason.empty() || reason == "-" ? "" : ": " + printable(reason)));
     if (text_of(qp, "path") != "none") {
         fields.add("Peer", fmt::format("QP 0x{:06x} at {}", number_of(qp, "dest_qpn"),
                                        gid_text(text_of(qp, "dest_gid"))));
