@@ -209,8 +209,8 @@ SAMPLES = (
     ("ibv_uc_pingpong", ["-n", 20]),
     ("ibv_ud_pingpong", ["-n", 20, "-s", 1021]),
     ("ib_write_bw", ["-F", "-n", 20, "-s", 16383]),
-    ("ib_read_bw", ["-F", "-n", 20]),
-    ("ib_atomic_bw", ["-F", "-n", 20]),
+    ("ib_read_bw", ["-F", "-n", 20, "-o", 16]),
+    ("ib_atomic_bw", ["-F", "-n", 20, "-o", 16]),
 )
 
 
