@@ -395,7 +395,7 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
         .max_cq_entries = VRDMA_MAX_CQ_ENTRIES,
         .max_sge = VRDMA_MAX_SGE,
         .max_inline = VRDMA_MAX_INLINE,
-        .max_rd_atomic = VRDMA_MAX_RD_ATOMIC,
+        .max_rd_atomic = transport::kMaxRdAtomic,
         .max_mr_bytes = config.quotas.max_mr_bytes,
         .max_transfer_bytes = VRDMA_MAX_TRANSFER_BYTES,
         .reserved = 0,
