@@ -189,7 +189,7 @@ std::optional<uint32_t> WirePath::link_of(uint32_t network) const {
 }
 
 // The vNIC's address of the same family as the peer's: what receivers compare with theirs.
-const wire::Address WirePath::own_address(const Qp& qp, const wire::Address& peer) const {
+wire::Address WirePath::own_address(const Qp& qp, const wire::Address& peer) const {
     const Vnic& vnic = state_.vnics[qp.vnic];
     for (const vrdma_gid_entry& gid : vnic.gids) {
         const wire::Address address = to_address(gid.gid);

@@ -87,7 +87,7 @@ class WirePath final : public net::PacketReceiver {
     void receive_probe(const net::Link& link, uint32_t vnic, const wire::Packet& packet);
     void peer_changed(uint32_t host);
     [[nodiscard]] std::optional<uint32_t> link_of(uint32_t network) const;
-    [[nodiscard]] const wire::Address own_address(const Qp& qp, const wire::Address& peer) const;
+    [[nodiscard]] wire::Address own_address(const Qp& qp, const wire::Address& peer) const;
     [[nodiscard]] std::optional<net::HopId> datagram_hop(uint32_t link, const wire::Address& own,
                                                          const wire::Address& destination);
 
