@@ -376,7 +376,9 @@ void WirePath::visit(uint32_t slot) {
         take_entries(slot, remote);
     }
     transmit(slot, remote);
-    complete(slot, remote);
+    if (complete(slot, remote)) {
+        state_.run(slot);  // entries that had to wait for room
+    }
     if (qp.state == VRDMA_QPS_ERR) {
         abandon(remote);
         state_.run(slot);  // a NAK may be waiting
@@ -623,15 +625,17 @@ bool WirePath::read_memory(uint32_t slot, const transport::PacketPlan& plan, std
     return true;
 }
 
-void WirePath::complete(uint32_t slot, Remote& remote) {
+bool WirePath::complete(uint32_t slot, Remote& remote) {
     Qp& qp = state_.qps[slot];
+    bool any = false;
     while (remote.can_send && !remote.abandoned && qp.state != VRDMA_QPS_ERR) {
         const std::optional<transport::Completion> done = qp.type == VRDMA_QPT_RC
                                                               ? remote.requester.poll_completion()
                                                               : remote.sender.poll_completion();
         if (!done) {
-            return;
+            return any;
         }
+        any = true;
         const SentEntry& entry = remote.entries[done->id];
         qp.wqe = entry.wqe;
         qp.length = entry.length;
@@ -644,8 +648,9 @@ void WirePath::complete(uint32_t slot, Remote& remote) {
                                 ? static_cast<vrdma_reason>(entry.reason)
                                 : reason_of(done->status);
         queue_pairs_.fail_send(slot, static_cast<vrdma_wc_status>(done->status), reason);
-        return;
+        return any;
     }
+    return any;
 }
 
 std::optional<net::HopId> WirePath::datagram_hop(uint32_t link, const wire::Address& own,

@@ -102,7 +102,8 @@ class WirePath final : public net::PacketReceiver {
                                   std::byte* to, uint32_t& crc);
     [[nodiscard]] bool read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,
                                    uint32_t& crc);
-    void complete(uint32_t slot, Remote& remote);
+    // True when an entry was completed, so that the transport may have room for another.
+    bool complete(uint32_t slot, Remote& remote);
     void abandon(Remote& remote);
     void set_deadline(uint32_t slot, const Remote& remote);
 

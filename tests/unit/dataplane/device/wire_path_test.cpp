@@ -153,6 +153,25 @@ TEST_P(Wire, write_and_read_move_the_bytes_and_leave_receives_alone) {
     EXPECT_FALSE(far.tenant->cq.poll().has_value());
 }
 
+// More entries than the transport takes at once, all answered by one acknowledgement.
+TEST_P(Wire, full_send_queue_goes_on_when_its_first_entries_complete) {
+    connect_pair({.sq_entries = 256, .rq_entries = 256});
+    for (uint64_t i = 0; i < 200; ++i) {
+        far.tenant->post_receive(right, i, {});
+        near.tenant->post_quietly(left, {.wr_id = i});
+    }
+    near.tenant->ring(left);
+    for (int i = 0; i < 20; ++i) {  // as much as goes out without an answer
+        near.turn();
+        carry(near, far);
+        far.turn();
+    }
+    settle();
+    advance(Duration::milliseconds(20));
+    EXPECT_EQ(near.tenant->cq.poll_all().size(), 200U);
+    EXPECT_EQ(far.tenant->cq.poll_all().size(), 200U);
+}
+
 TEST_P(Wire, atomics_execute_once_and_return_the_original_value) {
     connect_pair();
     const Buffer result = near.tenant->buffer(16);
