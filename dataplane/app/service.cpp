@@ -325,8 +325,7 @@ void Service::publish_addresses(uint32_t network) {
     std::vector<net::LocalAddress> addresses;
     const auto add = [&](const Record& record) {
         for (const vrdma_gid_entry& gid : record.attached->device.gids) {
-            wire::Address address;
-            std::copy(std::begin(gid.gid), std::end(gid.gid), address.bytes.begin());
+            const auto address = wire::Address::from_gid(gid.gid);
             const net::LocalAddress entry{address, record.attached->index};
             if (record.network_id == network && !address.unspecified() &&
                 std::find(addresses.begin(), addresses.end(), entry) == addresses.end()) {

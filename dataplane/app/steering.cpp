@@ -4,24 +4,23 @@
 
 #include "dataplane/device/limits.h"
 #include "dataplane/wire/bytes.h"
+#include "dataplane/wire/network.h"
 #include "dataplane/wire/parse.h"
 
 namespace vrdma::app {
 namespace {
 
 constexpr uint16_t kAnsweringWorker = 0;
-constexpr size_t kEthernetBytes = 14;
-constexpr size_t kTagBytes = 4;
-constexpr size_t kUdpBytes = 8;
 constexpr size_t kQpnOffset = 5;  // in the BTH
-constexpr uint16_t kEtherTypeVlan = 0x8100;
 
 // wire::classify() has seen a whole header up to the UDP port; the BTH may be missing.
 uint32_t destination_qpn(std::span<const std::byte> frame) {
-    const bool tagged = wire::load16(frame.data() + kEthernetBytes - 2) == kEtherTypeVlan;
-    const size_t ip = kEthernetBytes + (tagged ? kTagBytes : 0);
+    const bool tagged =
+        wire::load16(frame.data() + wire::kEthernetBytes - 2) == wire::kEtherTypeVlan;
+    const size_t ip = wire::kEthernetBytes + (tagged ? wire::kVlanBytes : 0);
     const bool v6 = wire::load8(frame.data() + ip) >> 4 == 6;
-    const size_t at = ip + (v6 ? 40 : 20) + kUdpBytes + kQpnOffset;
+    const size_t at =
+        ip + (v6 ? wire::kIpv6Bytes : wire::kIpv4Bytes) + wire::kUdpBytes + kQpnOffset;
     return frame.size() < at + 3 ? 0 : wire::load24(frame.data() + at - 1);
 }
 

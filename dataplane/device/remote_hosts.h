@@ -48,9 +48,6 @@ class RemoteHosts {
     [[nodiscard]] std::optional<uint32_t> acquire(const Wanted& wanted, Instant now);
     void release(uint32_t host);
 
-    [[nodiscard]] transport::PeerKind kind(std::optional<uint32_t> host) const {
-        return host ? hosts_[*host].peer.kind() : transport::PeerKind::Standard;
-    }
     [[nodiscard]] const RemoteHost& operator[](uint32_t host) const { return hosts_[host]; }
 
     struct Heard {

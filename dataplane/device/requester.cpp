@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "dataplane/memory/copy.h"
+#include "dataplane/wire/syndrome.h"
 
 namespace vrdma {
 namespace {
@@ -22,14 +23,6 @@ constexpr int64_t kAckTimeoutUnitNs = 4096;   // IBA 9.7.6.1.3
 constexpr uint32_t kQkeyFromQp = 0x80000000;  // IBA 10.2.5: use the queue pair's own Q_Key
 
 }  // namespace
-
-Duration rnr_delay(uint8_t code) {
-    static constexpr int64_t kMicroseconds[32] = {
-        655360, 10,    20,    30,    40,    60,     80,     120,    160,    240,   320,
-        480,    640,   960,   1280,  1920,  2560,   3840,   5120,   7680,   10240, 15360,
-        20480,  30720, 40960, 61440, 81920, 122880, 163840, 245760, 327680, 491520};
-    return Duration::microseconds(kMicroseconds[code & 31]);
-}
 
 void Requester::visit(uint32_t slot) {
     Qp& qp = state_.qps[slot];
@@ -251,7 +244,7 @@ void Requester::settle(uint32_t slot, uint32_t length, bool last, const Reply& r
                 --qp.rnr_left;
             }
             state_.counters_of(qp).add(Counter::RnrRetries);
-            wait(slot, SendPhase::RnrWait, rnr_delay(reply.rnr_timer));
+            wait(slot, SendPhase::RnrWait, wire::rnr_delay(reply.rnr_timer));
             return;
         case Answer::Silent:
             ++qp.retransmissions;

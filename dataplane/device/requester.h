@@ -34,7 +34,4 @@ class Requester {
     WirePath& wire_;
 };
 
-// RNR timer code to time (IBA 9.7.5.2.8, table 45).
-[[nodiscard]] Duration rnr_delay(uint8_t code);
-
 }  // namespace vrdma

@@ -367,22 +367,24 @@ Reply Responder::write(uint32_t slot, Slice& slice) {
     return Reply{};
 }
 
-Reply Responder::check_read(uint32_t slot, uint32_t rkey, uint64_t address, uint64_t length) {
+tl::expected<const Mr*, Reply> Responder::check_read(uint32_t slot, uint32_t rkey, uint64_t address,
+                                                     uint64_t length) {
     Qp& qp = state_.qps[slot];
     if (qp.type != VRDMA_QPT_RC || (qp.attributes.access & VRDMA_ACCESS_REMOTE_READ) == 0 ||
         qp.attributes.max_dest_rd_atomic == 0) {
-        return refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_QP_ACCESS,
-                      VRDMA_EVENT_QP_REQ_ERR);
+        return tl::unexpected(
+            refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_QP_ACCESS, VRDMA_EVENT_QP_REQ_ERR));
     }
     if (length == 0) {
-        return Reply{};
+        return nullptr;
     }
     const auto mr =
         state_.mrs.check(Access{rkey, qp.pd, address, length, VRDMA_ACCESS_REMOTE_READ}, true);
     if (!mr) {
-        return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR);
+        return tl::unexpected(
+            refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR));
     }
-    return Reply{};
+    return *mr;
 }
 
 Reply Responder::refuse_read(uint32_t slot) {
@@ -390,14 +392,13 @@ Reply Responder::refuse_read(uint32_t slot) {
 }
 
 Reply Responder::read(uint32_t slot, Slice& slice) {
-    const Qp& qp = state_.qps[slot];
-    const Reply allowed = check_read(slot, slice.rkey, slice.remote_address, slice.total);
-    if (allowed.answer != Answer::Ack || slice.length == 0) {
-        return allowed;
+    const auto mr = check_read(slot, slice.rkey, slice.remote_address, slice.total);
+    if (!mr) {
+        return mr.error();
     }
-    const auto mr = state_.mrs.check(
-        Access{slice.rkey, qp.pd, slice.remote_address, slice.total, VRDMA_ACCESS_REMOTE_READ},
-        true);
+    if (slice.length == 0) {
+        return Reply{};
+    }
     std::array<MemorySpan, kMaxSpansPerSlice> spans;
     size_t count = 0;
     const uint64_t done =

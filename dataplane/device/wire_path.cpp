@@ -27,12 +27,6 @@ constexpr Duration kFullPortRetry = Duration::microseconds(100);
 constexpr uint64_t kProbeSecret = 0x70726f6265;  // tokens are drawn from another stream than keys
 constexpr uint64_t kLineRate = 12'500'000'000;   // bytes per second: where pacing would begin
 
-wire::Address to_address(const uint8_t (&gid)[16]) {
-    wire::Address address;
-    std::copy(std::begin(gid), std::end(gid), address.bytes.begin());
-    return address;
-}
-
 uint32_t mtu_bytes(uint32_t code) {
     return 128U << code;  // enum ibv_mtu
 }
@@ -54,6 +48,32 @@ transport::Operation operation_of(uint8_t opcode) {
         default:
             return transport::Operation::FetchAdd;
     }
+}
+
+// What an address handle says of the way.
+struct Way {
+    uint32_t flow_label;  // 0: any, the same for all packets of the queue pair
+    uint8_t traffic_class;
+    uint8_t hop_limit;  // 0: ours
+};
+
+// Without MAC addresses: the link writes them.
+wire::FlowTemplate flow_of(const Qp& qp, const wire::Address& own, const wire::Address& peer,
+                           const Way& way) {
+    const uint32_t label = way.flow_label != 0
+                               ? way.flow_label
+                               : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
+    return wire::FlowTemplate(wire::Flow{
+        .source_mac = {},
+        .destination_mac = {},
+        .source = own,
+        .destination = peer,
+        .source_port = transport::source_port(label),
+        .dscp = static_cast<uint8_t>(way.traffic_class >> 2),
+        .ecn = wire::Ecn::Capable0,
+        .hop_limit = way.hop_limit != 0 ? way.hop_limit : kHopLimit,
+        .flow_label = label & 0xfffff,
+    });
 }
 
 vrdma_reason reason_of(transport::CompletionStatus status) {
@@ -192,7 +212,7 @@ std::optional<uint32_t> WirePath::link_of(uint32_t network) const {
 wire::Address WirePath::own_address(const Qp& qp, const wire::Address& peer) const {
     const Vnic& vnic = state_.vnics[qp.vnic];
     for (const vrdma_gid_entry& gid : vnic.gids) {
-        const wire::Address address = to_address(gid.gid);
+        const wire::Address address = wire::Address::from_gid(gid.gid);
         if (!address.unspecified() && address.is_v4() == peer.is_v4()) {
             return address;
         }
@@ -211,7 +231,7 @@ const char* WirePath::connect(uint32_t slot) {
         return nullptr;  // on this host, or nowhere
     }
     net::Link& link = *links_[*index].link;
-    const wire::Address peer = to_address(gid.gid);
+    const wire::Address peer = wire::Address::from_gid(gid.gid);
     const wire::Address own = own_address(qp, peer);
     const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
     const size_t overhead = peer.is_v4() ? wire::kMaxOverheadV4 : wire::kMaxOverheadV6;
@@ -256,22 +276,8 @@ const char* WirePath::connect(uint32_t slot) {
                                                         state_.now);
     remote.host = host.value_or(kNone);
     const transport::PeerKind kind = peer_kind(remote);
-    const uint32_t label = qp.attributes.address.flow_label != 0
-                               ? qp.attributes.address.flow_label
-                               : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
-    const wire::Flow flow{
-        .source_mac = {},
-        .destination_mac = {},
-        .source = own,
-        .destination = peer,
-        .source_port = transport::source_port(label),
-        .dscp = static_cast<uint8_t>(qp.attributes.address.traffic_class >> 2),
-        .ecn = wire::Ecn::Capable0,
-        .hop_limit =
-            qp.attributes.address.hop_limit != 0 ? qp.attributes.address.hop_limit : kHopLimit,
-        .flow_label = label & 0xfffff,
-    };
-    remote.flow = wire::FlowTemplate(flow);
+    const vrdma_address& way = qp.attributes.address;
+    remote.flow = flow_of(qp, own, peer, {way.flow_label, way.traffic_class, way.hop_limit});
     remote.requester = transport::RcRequester{};
     remote.responder = transport::RcResponder{};
     if (qp.type == VRDMA_QPT_UC) {
@@ -469,20 +475,23 @@ void WirePath::post(const Qp& qp, Remote& remote, std::optional<EntryFault> faul
             message.swap_or_add = swap ? wqe.atomic.swap : wqe.atomic.compare_add;
         }
     }
-    const auto status = fault ? static_cast<transport::CompletionStatus>(fault->status)
-                              : transport::CompletionStatus::Success;
     if (qp.type == VRDMA_QPT_RC) {
         remote.requester.post(message);
-        if (fault) {
-            entry.reason = static_cast<uint8_t>(fault->reason);
-            remote.requester.fail_message(id, status);
-        }
     } else {
         remote.sender.post(message);
-        if (fault) {
-            entry.reason = static_cast<uint8_t>(fault->reason);
-            remote.sender.fail_message(id, status);
-        }
+    }
+    if (fault) {
+        fail_message(qp, remote, id, *fault);
+    }
+}
+
+void WirePath::fail_message(const Qp& qp, Remote& remote, uint32_t id, const EntryFault& fault) {
+    remote.entries[id].reason = static_cast<uint8_t>(fault.reason);
+    const auto status = static_cast<transport::CompletionStatus>(fault.status);
+    if (qp.type == VRDMA_QPT_RC) {
+        remote.requester.fail_message(id, status);
+    } else {
+        remote.sender.fail_message(id, status);
     }
 }
 
@@ -567,7 +576,7 @@ bool WirePath::build(uint32_t slot, Remote& remote, const transport::PacketPlan&
 
 bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketPlan& plan,
                           std::byte* to, uint32_t& crc) {
-    SentEntry& entry = remote.entries[plan.message_id];
+    const SentEntry& entry = remote.entries[plan.message_id];
     const auto& wqe = *reinterpret_cast<const vrdma_send_wqe*>(entry.wqe.data());
     if ((wqe.flags & VRDMA_WQE_INLINE) != 0) {
         crc = wire::crc32_copy(crc, to, entry.wqe.data() + entry.data_offset + plan.offset,
@@ -585,14 +594,7 @@ bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketP
             bad = VRDMA_REASON_LOCAL_MEMORY;
         }
         if (bad) {
-            entry.reason = static_cast<uint8_t>(*bad);
-            if (qp.type == VRDMA_QPT_RC) {
-                remote.requester.fail_message(plan.message_id,
-                                              transport::CompletionStatus::LocalProtection);
-            } else {
-                remote.sender.fail_message(plan.message_id,
-                                           transport::CompletionStatus::LocalProtection);
-            }
+            fail_message(qp, remote, plan.message_id, {VRDMA_WC_LOC_PROT_ERR, *bad});
             return false;
         }
         done += slice.length;
@@ -603,8 +605,7 @@ bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketP
 // A READ response. The right is asked for with every packet: it may be withdrawn meanwhile.
 bool WirePath::read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,
                            uint32_t& crc) {
-    if (responder_.check_read(slot, plan.rkey, plan.request_address, plan.request_length).answer !=
-        Answer::Ack) {
+    if (!responder_.check_read(slot, plan.rkey, plan.request_address, plan.request_length)) {
         return false;
     }
     const auto mr = state_.mrs.check(
@@ -678,7 +679,7 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
         return false;
     }
     Attached& attached = links_[*index];
-    const wire::Address destination = to_address(slice.remote_gid.gid);
+    const wire::Address destination = wire::Address::from_gid(slice.remote_gid.gid);
     const wire::Address own = own_address(qp, destination);
     const std::optional<net::HopId> hop = datagram_hop(*index, own, destination);
     PacketBuffer packet;
@@ -687,20 +688,8 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
         attached.link->allocate({&packet, 1}) == 0) {
         return false;
     }
-    const uint32_t label = slice.flow_label != 0
-                               ? slice.flow_label
-                               : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
-    const wire::FlowTemplate flow(wire::Flow{
-        .source_mac = {},
-        .destination_mac = {},
-        .source = own,
-        .destination = destination,
-        .source_port = transport::source_port(label),
-        .dscp = static_cast<uint8_t>(slice.traffic_class >> 2),
-        .ecn = wire::Ecn::Capable0,
-        .hop_limit = slice.hop_limit != 0 ? slice.hop_limit : kHopLimit,
-        .flow_label = label & 0xfffff,
-    });
+    const wire::FlowTemplate flow =
+        flow_of(qp, own, destination, {slice.flow_label, slice.traffic_class, slice.hop_limit});
     wire::HeaderFields fields;
     fields.opcode = slice.opcode == VRDMA_WQE_SEND_WITH_IMM ? wire::Opcode::UdSendOnlyImm
                                                             : wire::Opcode::UdSendOnly;

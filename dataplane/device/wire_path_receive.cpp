@@ -308,7 +308,8 @@ transport::ExecuteResult WirePath::execute(uint32_t slot, const transport::Inbou
     }
     if (work.operation == transport::Operation::Read) {
         responder_.note_contact(slot);
-        return result_of(responder_.check_read(slot, work.rkey, work.remote_address, work.length));
+        const auto mr = responder_.check_read(slot, work.rkey, work.remote_address, work.length);
+        return result_of(mr ? Reply{} : mr.error());
     }
     transport::ExecuteResult result = result_of(responder_.receive_connected(slot, slice));
     result.original = original;
@@ -317,7 +318,7 @@ transport::ExecuteResult WirePath::execute(uint32_t slot, const transport::Inbou
 
 void WirePath::place(const Qp& qp, Remote& remote, const transport::Answer& answer,
                      std::span<const std::byte> payload) {
-    SentEntry& entry = remote.entries[answer.message_id];
+    const SentEntry& entry = remote.entries[answer.message_id];
     const auto length = static_cast<uint32_t>(payload.size());
     uint32_t done = 0;
     while (done < length) {
@@ -332,9 +333,7 @@ void WirePath::place(const Qp& qp, Remote& remote, const transport::Answer& answ
             bad = VRDMA_REASON_LOCAL_MEMORY;
         }
         if (bad) {
-            entry.reason = static_cast<uint8_t>(*bad);
-            remote.requester.fail_message(answer.message_id,
-                                          transport::CompletionStatus::LocalProtection);
+            fail_message(qp, remote, answer.message_id, {VRDMA_WC_LOC_PROT_ERR, *bad});
             return;
         }
         done += slice.length;

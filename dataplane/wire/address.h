@@ -26,6 +26,11 @@ struct Address {
     [[nodiscard]] static constexpr Address v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d) {
         return {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d}};
     }
+    [[nodiscard]] static constexpr Address from_gid(const uint8_t (&gid)[16]) {
+        Address address;
+        std::copy(std::begin(gid), std::end(gid), address.bytes.begin());
+        return address;
+    }
     [[nodiscard]] constexpr bool is_v4() const {
         for (size_t i = 0; i < 10; ++i) {
             if (bytes[i] != 0) {

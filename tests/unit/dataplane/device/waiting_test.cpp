@@ -12,7 +12,7 @@ TEST(RnrTimer, codes_mean_the_times_of_the_specification) {
         480,    640,   960,   1280,  1920,  2560,   3840,   5120,   7680,   10240, 15360,
         20480,  30720, 40960, 61440, 81920, 122880, 163840, 245760, 327680, 491520};
     for (uint8_t code = 0; code < 32; ++code) {
-        EXPECT_EQ(rnr_delay(code), Duration::microseconds(kMicroseconds[code])) << int{code};
+        EXPECT_EQ(wire::rnr_delay(code), Duration::microseconds(kMicroseconds[code])) << int{code};
     }
 }
 
