@@ -231,6 +231,12 @@ void RcRequester::take_sack(const wire::SackEth& sack, Instant now) {
     peer_received_ = sack.received;
     peer_marked_ = sack.ce_marked;
     const Sequence base = expand(Psn::of(sack.base_psn), acked_);
+    // The peer had it, out of order, and refused it when its turn came: the RNR NAK is lost.
+    if (base == acked_ && base < window_.sent() &&
+        (window_.delivered(base) || window_.waiting(base))) {
+        const Unit refused = unit(at(find(base)), base);
+        window_.lose_again(refused.begin, refused.end);
+    }
     for (size_t w = 0; w < sack.held.size(); ++w) {
         for (uint64_t bits = sack.held[w]; bits != 0; bits &= bits - 1) {
             const Sequence s = base + 1 + w * 64 + static_cast<uint32_t>(std::countr_zero(bits));

@@ -197,6 +197,25 @@ TEST_F(RcRequesterVrdmaTest, rnr_repeats_only_what_was_refused) {
     expect_completions({{1, kOk}, {2, kOk}, {3, kOk}});
 }
 
+// What was held counts as delivered; only the RNR NAK and every later SACK say otherwise.
+TEST_F(RcRequesterVrdmaTest, held_packet_refused_by_a_lost_rnr_nak_is_sent_again) {
+    measure();
+    for (uint32_t id = 1; id <= 3; ++id) {
+        post(id, Operation::Send);
+    }
+    poll();
+    advance(100);
+    sack(1, {2, 3}, 3);
+    advance(100);
+    ++received;  // 1 arrives and is executed, 2 is refused: that SACK is lost
+    sack(2, {3}, 1);
+    const auto plans = poll();
+    ASSERT_EQ(plans.size(), 1U);
+    EXPECT_EQ(plans[0].fields.psn, psn(2));
+    sack(2, {3});  // once: it is under way
+    EXPECT_TRUE(poll().empty());
+}
+
 TEST_F(RcRequesterVrdmaTest, tail_is_probed_after_two_round_trips) {
     measure();
     post(1, Operation::Send, 3 * kMtu);
