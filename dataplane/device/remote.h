@@ -31,6 +31,7 @@ struct Remote {
     uint32_t
         taken;      // entries of the send ring taken so far; Qp::sq_consumer counts those completed
     bool can_send;  // RTS was reached
+    bool knocked;   // a packet of it waits for the neighbour's answer
     bool abandoned;  // the queue pair failed; only a NAK may still leave
     wire::Address own;
     wire::Address peer;

@@ -481,7 +481,9 @@ Reply Responder::receive_datagram(uint32_t slot, Slice& slice, const Grh& grh) {
     counters.add(Counter::ReceiveOperations);
     counters.add(Counter::ReceiveBytes, slice.total);
     qp.bytes_received += slice.total;
-    finish_receive(slot, slice, VRDMA_WC_RECV, slice.total + kGrhBytes, VRDMA_CQE_GRH);
+    const bool ipv6 = (grh[0] & std::byte{0xf0}) == std::byte{0x60};
+    finish_receive(slot, slice, VRDMA_WC_RECV, slice.total + kGrhBytes,
+                   ipv6 ? VRDMA_CQE_GRH : VRDMA_CQE_GRH | VRDMA_CQE_IPV4);
     return Reply{};
 }
 

@@ -24,6 +24,7 @@ constexpr uint32_t kPacketsPerVisit = 32;
 constexpr size_t kQueueLimit = 64;  // packets built for one link in a turn
 constexpr uint8_t kHopLimit = 64;
 constexpr Duration kFullPortRetry = Duration::microseconds(100);
+constexpr Duration kNeighbourRetry = Duration::milliseconds(1);
 constexpr uint64_t kProbeSecret = 0x70726f6265;  // tokens are drawn from another stream than keys
 constexpr uint64_t kLineRate = 12'500'000'000;   // bytes per second: where pacing would begin
 
@@ -261,8 +262,10 @@ const char* WirePath::connect(uint32_t slot) {
     remote.qp = slot;
     remote.link = *index;
     remote.hop = *hop;
+    (void)link.resolving(*hop, state_.now);  // asks: the answer is there before the first send
     remote.taken = qp.sq_consumer;
     remote.can_send = false;
+    remote.knocked = false;
     remote.abandoned = false;
     remote.own = own;
     remote.peer = peer;
@@ -409,10 +412,16 @@ void WirePath::on_deadline(uint32_t slot) {
 }
 
 void WirePath::set_deadline(uint32_t slot, const Remote& remote) {
-    if (state_.qps[slot].type != VRDMA_QPT_RC || !remote.can_send) {
+    if (!remote.can_send) {
         return;
     }
-    const Instant deadline = remote.requester.next_deadline();
+    Instant deadline = Instant::never();
+    if (state_.qps[slot].type == VRDMA_QPT_RC) {
+        deadline = remote.requester.next_deadline();
+    }
+    if (links_[remote.link].link->resolving(remote.hop, state_.now)) [[unlikely]] {
+        deadline = std::min(deadline, state_.now + kNeighbourRetry);
+    }
     if (deadline == Instant::never()) {
         state_.deadlines.clear(slot);
     } else {
@@ -508,10 +517,27 @@ std::optional<transport::PacketPlan> WirePath::next_plan(const Qp& qp, Remote& r
     return remote.requester.poll_transmit(state_.now);
 }
 
+// Few packets can wait for a neighbour's answer. RC sends one, for its timers; UC, which nobody
+// would ask for what was lost, none.
+uint32_t WirePath::packets_per_visit(const Qp& qp, Remote& remote) const {
+    if (!links_[remote.link].link->resolving(remote.hop, state_.now)) [[likely]] {
+        remote.knocked = false;
+        return kPacketsPerVisit;
+    }
+    if (qp.type == VRDMA_QPT_UC || (remote.knocked && !remote.abandoned)) {
+        return 0;
+    }
+    return 1;
+}
+
 void WirePath::transmit(uint32_t slot, Remote& remote) {
     const Qp& qp = state_.qps[slot];
     Attached& attached = links_[remote.link];
-    for (uint32_t n = 0; n < kPacketsPerVisit; ++n) {
+    const uint32_t most = packets_per_visit(qp, remote);
+    if (most == 0) {
+        return;  // set_deadline() comes back
+    }
+    for (uint32_t n = 0; n < most; ++n) {
         if (attached.queue.size() >= kQueueLimit) {
             flush();
         }
@@ -542,6 +568,7 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
         if (build(slot, remote, *plan, *attached.spare)) {
             attached.queue.push_back(Outgoing{remote.hop, *attached.spare});
             attached.spare.reset();
+            remote.knocked = remote.knocked || most == 1;
         }
     }
     state_.run(slot);

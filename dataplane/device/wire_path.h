@@ -95,6 +95,7 @@ class WirePath final : public net::PacketReceiver {
     void post(const Qp& qp, Remote& remote, std::optional<EntryFault> fault);
     // The entry was taken and cannot be sent; it completes in its turn.
     static void fail_message(const Qp& qp, Remote& remote, uint32_t id, const EntryFault& fault);
+    [[nodiscard]] uint32_t packets_per_visit(const Qp& qp, Remote& remote) const;
     void transmit(uint32_t slot, Remote& remote);
     [[nodiscard]] std::optional<transport::PacketPlan> next_plan(const Qp& qp, Remote& remote);
     // False: the payload cannot be had; the transport has been told.

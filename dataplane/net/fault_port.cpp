@@ -125,7 +125,7 @@ void FaultPort::clear() {
 void FaultPort::clear(Direction& direction) {
     const auto drop = [this](const PacketBuffer& frame) {
         PacketBuffer copy = frame;
-        below_.release({&copy, 1});
+        below_->release({&copy, 1});
         counters_.add(FaultCounter::Dropped);
     };
     for (size_t i = 0; i < direction.delayed_count; ++i) {
@@ -151,7 +151,7 @@ size_t FaultPort::receive(std::span<PacketBuffer> into, Instant now) {
             break;
         }
         std::array<PacketBuffer, kMaxBurst> frames;
-        const size_t count = below_.receive(frames, now);
+        const size_t count = below_->receive(frames, now);
         for (const PacketBuffer& frame : std::span(frames).first(count)) {
             enter(receiving_, frame, now);
         }
@@ -181,7 +181,7 @@ size_t FaultPort::send(std::span<PacketBuffer> packets, Instant now) {
 }
 
 Instant FaultPort::next_deadline() const {
-    Instant next = below_.next_deadline();
+    Instant next = below_->next_deadline();
     if (more_waits_ || sending_.ready_count != 0 || receiving_.ready_count != 0) {
         next = Instant{0};  // at once
     }
@@ -203,7 +203,7 @@ void FaultPort::enter(Direction& direction, PacketBuffer frame, Instant now) {
     const FaultSettings& settings = direction.settings;
     if (direction.random.happens(settings.drop)) {
         counters_.add(FaultCounter::Dropped);
-        below_.release({&frame, 1});
+        below_->release({&frame, 1});
         return;
     }
     if (direction.random.happens(settings.corrupt)) {
@@ -222,11 +222,11 @@ void FaultPort::enter(Direction& direction, PacketBuffer frame, Instant now) {
 }
 
 bool FaultPort::copy_of(const PacketBuffer& frame, PacketBuffer& copy) {
-    if (below_.allocate({&copy, 1}) == 0) {
+    if (below_->allocate({&copy, 1}) == 0) {
         return false;
     }
     if (copy.capacity < frame.length) {
-        below_.release({&copy, 1});
+        below_->release({&copy, 1});
         return false;
     }
     std::memcpy(copy.data, frame.data, frame.length);
@@ -242,7 +242,7 @@ void FaultPort::delay(Direction& direction, const PacketBuffer& frame, Instant n
     }
     if (direction.delayed_count == direction.delayed.size()) {
         PacketBuffer lost = frame;
-        below_.release({&lost, 1});
+        below_->release({&lost, 1});
         counters_.add(FaultCounter::Overflowed);
         return;
     }
@@ -342,7 +342,7 @@ void FaultPort::flush(Instant now) {
         for (size_t i = 0; i < most; ++i) {
             frames[i] = sending_.ready[(sending_.ready_first + i) % sending_.ready.size()];
         }
-        const size_t sent = below_.send(std::span(frames).first(most), now);
+        const size_t sent = below_->send(std::span(frames).first(most), now);
         sending_.ready_first = (sending_.ready_first + sent) % sending_.ready.size();
         sending_.ready_count -= sent;
         if (sent < most) {

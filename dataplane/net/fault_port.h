@@ -69,7 +69,7 @@ struct FaultCounters {
 
 class FaultPort final : public PacketPort {
   public:
-    explicit FaultPort(PacketPort& below) : below_(below) {}
+    explicit FaultPort(PacketPort& below) : below_(&below) {}
     // Holds no frame: see clear().
     ~FaultPort() override = default;
     FaultPort(const FaultPort&) = delete;
@@ -77,25 +77,27 @@ class FaultPort final : public PacketPort {
 
     // From the next frame on. Frames that are held keep the time they were given.
     void configure(const FaultSettings& sending, const FaultSettings& receiving, uint64_t seed);
+    // The same port, with or without a layer on it: frames that are held stay. Between two turns.
+    void set_below(PacketPort& below) { below_ = &below; }
     // Gives all frames it holds back to the port below: they are lost. Before it is taken away.
     void clear();
     [[nodiscard]] const FaultCounters& counters() const { return counters_; }
 
     [[nodiscard]] size_t receive(std::span<PacketBuffer> into, Instant now) override;
     [[nodiscard]] size_t allocate(std::span<PacketBuffer> into) override {
-        return below_.allocate(into);
+        return below_->allocate(into);
     }
     [[nodiscard]] size_t send(std::span<PacketBuffer> packets, Instant now) override;
-    void release(std::span<PacketBuffer> packets) override { below_.release(packets); }
-    [[nodiscard]] uint32_t max_frame_bytes() const override { return below_.max_frame_bytes(); }
-    [[nodiscard]] std::array<uint8_t, 6> mac() const override { return below_.mac(); }
-    [[nodiscard]] bool up() const override { return below_.up(); }
-    [[nodiscard]] PortStatistics statistics() const override { return below_.statistics(); }
+    void release(std::span<PacketBuffer> packets) override { below_->release(packets); }
+    [[nodiscard]] uint32_t max_frame_bytes() const override { return below_->max_frame_bytes(); }
+    [[nodiscard]] std::array<uint8_t, 6> mac() const override { return below_->mac(); }
+    [[nodiscard]] bool up() const override { return below_->up(); }
+    [[nodiscard]] PortStatistics statistics() const override { return below_->statistics(); }
     [[nodiscard]] Instant next_deadline() const override;
-    void arm() override { below_.arm(); }
-    void disarm() override { below_.disarm(); }
-    [[nodiscard]] int wake_file() const override { return below_.wake_file(); }
-    [[nodiscard]] Duration poll_interval() const override { return below_.poll_interval(); }
+    void arm() override { below_->arm(); }
+    void disarm() override { below_->disarm(); }
+    [[nodiscard]] int wake_file() const override { return below_->wake_file(); }
+    [[nodiscard]] Duration poll_interval() const override { return below_->poll_interval(); }
 
   private:
     // SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
@@ -145,7 +147,7 @@ class FaultPort final : public PacketPort {
     void flush(Instant now);
     void clear(Direction& direction);
 
-    PacketPort& below_;
+    PacketPort* below_;
     Direction sending_;
     Direction receiving_;
     FaultCounters counters_;

@@ -78,6 +78,9 @@ class Link {
     [[nodiscard]] tl::expected<HopId, NoRoute> acquire_hop(const wire::Address& source,
                                                            const wire::Address& destination);
     void release_hop(HopId hop);
+    // Its address is not known yet: what is sent waits, but not much of it can. Asks, if nobody
+    // has.
+    [[nodiscard]] bool resolving(HopId hop, Instant now) { return neighbours_.resolving(hop, now); }
     [[nodiscard]] NeighbourState hop_state(HopId hop) const { return neighbours_.state(hop); }
     // The transport saw an acknowledgement from there: spares a solicitation now and then.
     void confirm_hop(HopId hop, Instant now) { neighbours_.confirm(hop, now); }

@@ -69,6 +69,13 @@ class NeighbourTable {
     // be dropped. Starts asking where that is needed.
     enum class Fate : uint8_t { Send, Wait, Drop };
     [[nodiscard]] Fate use(HopId hop, Instant now, wire::Mac& mac);
+    // use() would say Wait. Starts asking where nobody has.
+    [[nodiscard]] bool resolving(HopId hop, Instant now) {
+        wire::Mac mac;
+        const NeighbourState state = entries_[hop].state;
+        return (state == NeighbourState::Unknown && use(hop, now, mac) == Fate::Wait) ||
+               state == NeighbourState::Resolving;
+    }
     // After Fate::Wait: keeps the packet until the neighbour answers or is given up. False, and
     // nothing kept, when there is no room.
     [[nodiscard]] bool wait(HopId hop, const PacketBuffer& packet);

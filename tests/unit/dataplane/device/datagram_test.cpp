@@ -42,7 +42,7 @@ TEST_P(Datagrams, datagram_arrives_behind_forty_bytes_with_its_source) {
     const vrdma_cqe received = next(b.cq);
     expect_success(received, 1, VRDMA_WC_RECV);
     EXPECT_EQ(received.byte_len, 1040U);
-    EXPECT_EQ(received.flags, VRDMA_CQE_GRH);
+    EXPECT_EQ(received.flags, VRDMA_CQE_GRH | VRDMA_CQE_IPV4);
     EXPECT_EQ(received.src_qpn_or_index, left.qpn);
     EXPECT_EQ(to.text(kGrhBytes, 1000), from.text(0, 1000));
 }
@@ -83,7 +83,9 @@ TEST_P(Datagrams, grh_area_of_a_link_local_datagram_is_the_ipv6_header) {
     send.hop_limit = 9;
     a.post(left, send);
     world.settle();
-    EXPECT_EQ(next(b.cq).status, VRDMA_WC_SUCCESS);
+    const vrdma_cqe received = next(b.cq);
+    EXPECT_EQ(received.status, VRDMA_WC_SUCCESS);
+    EXPECT_EQ(received.flags, VRDMA_CQE_GRH);
     EXPECT_EQ(word(0) << 16 | word(2), 0x6a512345U);
     EXPECT_EQ(word(4), 8U + 12 + 8 + 8 + 4);
     EXPECT_EQ(byte(6), 17U);
@@ -131,7 +133,7 @@ TEST_P(Datagrams, immediate_and_inline_and_empty_datagrams_arrive) {
     a.post(left, datagram(2, {}));
     world.settle();
     const vrdma_cqe first = next(b.cq);
-    EXPECT_EQ(first.flags, VRDMA_CQE_GRH | VRDMA_CQE_WITH_IMM);
+    EXPECT_EQ(first.flags, VRDMA_CQE_GRH | VRDMA_CQE_IPV4 | VRDMA_CQE_WITH_IMM);
     EXPECT_EQ(first.imm_data, 99U);
     EXPECT_EQ(next(b.cq).byte_len, 48U);
     EXPECT_EQ(to.text(40, 8), "datagram");

@@ -5,6 +5,8 @@
 #include <functional>
 
 #include "dataplane/wire/build.h"
+#include "dataplane/wire/bytes.h"
+#include "dataplane/wire/network.h"
 #include "dataplane/wire/parse.h"
 #include "pair.h"
 #include "tests/unit/dataplane/net/memory_port.h"
@@ -311,6 +313,58 @@ TEST_P(Wire, unreliable_write_and_send_arrive) {
     EXPECT_EQ(near.tenant->cq.poll_all().size(), 4U);
     expect_success(next(far.tenant->cq), 2, VRDMA_WC_RECV);
     EXPECT_EQ(to.text(), from.text());
+}
+
+bool is_arp(const MemoryPort::Frame& frame) {
+    return wire::load16(frame.data() + wire::kEthernetBytes - 2) == wire::kEtherTypeArp;
+}
+
+// RFC 826 lets whoever asks throw the packet away; a message of hundreds would lose most of them.
+TEST_P(Wire, unreliable_message_waits_whole_for_a_neighbour_that_answers_late) {
+    filter = [](const MemoryPort::Frame& frame) { return !is_arp(frame); };
+    connect_pair({.type = VRDMA_QPT_UC});
+    const Buffer from = near.tenant->buffer(200000);
+    const Buffer to = far.tenant->buffer(200000);
+    from.fill(1);
+    far.tenant->post_receive(right, 2, {to.sge()});
+    near.tenant->post(left, {.wr_id = 3, .sges = {from.sge()}});
+    advance(Duration::milliseconds(10));
+    EXPECT_FALSE(far.tenant->cq.poll().has_value());
+    filter = {};
+    advance(Duration::milliseconds(1200));
+    expect_success(next(near.tenant->cq), 3, VRDMA_WC_SEND);
+    expect_success(next(far.tenant->cq), 2, VRDMA_WC_RECV);
+    EXPECT_EQ(to.text(), from.text());
+    EXPECT_EQ(near.link.neighbours().counters().dropped_waiting, 0U);
+}
+
+TEST_P(Wire, reliable_message_sends_one_packet_to_a_neighbour_that_answers_late) {
+    filter = [](const MemoryPort::Frame& frame) { return !is_arp(frame); };
+    connect_pair({}, {.timeout = 18});
+    const Buffer from = near.tenant->buffer(200000);
+    const Buffer to = far.tenant->buffer(200000);
+    from.fill(1);
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 3,
+                             .sges = {from.sge()},
+                             .remote_address = to.address(),
+                             .rkey = to.key});
+    advance(Duration::milliseconds(1));
+    filter = {};
+    advance(Duration::milliseconds(1200));
+    expect_success(next(near.tenant->cq), 3, VRDMA_WC_RDMA_WRITE);
+    EXPECT_EQ(to.text(), from.text());
+    EXPECT_EQ(near.link.neighbours().counters().dropped_waiting, 0U);
+}
+
+TEST_P(Wire, neighbour_is_asked_for_when_the_queue_pair_reaches_rtr) {
+    left = near.tenant->create_qp({});
+    right = far.tenant->create_qp({});
+    int questions = 0;
+    filter = [&](const MemoryPort::Frame& frame) { return !is_arp(frame) || ++questions > 0; };
+    connect(*near.tenant, left, gid_of(*far.tenant), right.qpn, Link{});
+    settle();
+    EXPECT_EQ(questions, 2) << "a question and its answer";
 }
 
 TEST_P(Wire, datagram_arrives_behind_the_header_it_had_on_the_wire) {
