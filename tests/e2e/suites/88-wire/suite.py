@@ -4,10 +4,12 @@ do on one host must work between two. The programs' TCP connection has a wire of
 wire          veth and af_packet, both sides as toward a standard RoCEv2 device
 wire_vrdma    the same between vRDMA hosts: selective repeat, congestion control
 wire_memif    shared memory of DPDK instead of the kernel, vRDMA hosts
+wire_auto     veth again, the services find out that both are vRDMA hosts
 
 The suite's service ("near", vNIC a) is the client's, the surroundings' ("far", vNIC b) the
 server's. The suites 20-pingpong and 30-perftest have more of the same on one host."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -114,6 +116,7 @@ def make_suite(name, peer, memif=False):
 roce = make_suite("wire", "roce")
 vrdma = make_suite("wire_vrdma", "vrdma")
 memif = make_suite("wire_memif", "vrdma", memif=True)
+auto = make_suite("wire_auto", "auto")
 SUITES = (roce, vrdma, memif)
 
 
@@ -218,6 +221,7 @@ for verb, transports in (("write", ("RC", "UC")), ("read", ("RC",)), ("send", ("
             add_perftest((roce,), f"{verb}_lat_inline_{inline}", f"ib_{verb}_lat", 64, "-I", inline,
                          "-n", 10)
 
+add_perftest((roce, vrdma), "send_bw_rc_events", "ib_send_bw", 1024, "-e", "-n", 500)
 for transport in ("UC", "UD"):
     add_perftest((roce,), f"send_bw_{transport.lower()}_events", "ib_send_bw", 1024, "-c",
                  transport, "-e", "-n", 100)
@@ -249,6 +253,56 @@ def every_byte_is_right(ctx, transport, rounds, *options):
 for kind in ("rc", "ud"):
     add(SUITES, f"every_byte_of_{kind}_is_right", every_byte_is_right, kind, 200)
 add((roce, vrdma), "every_byte_of_rc_mtu_256_is_right", every_byte_is_right, "rc", 50, "-m", 256)
+
+# -- faults ----------------------------------------------------------------------------------------
+
+FAULTS = ("drop=0.01", "corrupt=0.001", "reorder=64", "reorder_share=0.01", "duplicate=0.01")
+
+
+@contextlib.contextmanager
+def faults(ctx):
+    """What both services send and receive suffers; every kind of fault must have happened."""
+    services = (ctx.service, ctx.surroundings.far_service)
+    wait_for_the_wire(ctx)
+    before = count_faults(services)
+    for service in services:
+        check(service.ctl("port", "fault", "p0", *FAULTS).returncode == 0, "faults are refused")
+    try:
+        yield
+    finally:
+        for service in services:
+            service.ctl("port", "fault", "p0", "off")
+    for kind, count in count_faults(services).items():
+        check(count > before[kind], f"no frame was {kind}")
+
+
+def count_faults(services):
+    """How many frames suffered each kind of fault, in both services."""
+    counts = collections.Counter()
+    for service in services:
+        for counter in service.ctl_json("port", "show", "p0")["counters"]:
+            if counter["name"].startswith("faults_"):
+                counts[counter["name"].removeprefix("faults_")] += counter["value"]
+    return {kind: counts[kind] for kind in ("dropped", "duplicated", "corrupted", "held_back")}
+
+
+def every_byte_is_right_in_spite_of_faults(ctx, *options):
+    with faults(ctx):
+        every_byte_is_right(ctx, "rc", *options)
+
+
+def perftest_in_spite_of_faults(ctx, program, size, *options):
+    with faults(ctx):
+        perftest(ctx, program, [size], "-s", size, *options)
+
+
+add((*SUITES, auto), "every_byte_of_rc_is_right_in_spite_of_faults",
+    every_byte_is_right_in_spite_of_faults, 200)
+for verb in ("write", "read", "send"):
+    add((vrdma, memif), f"{verb}_bw_rc_in_spite_of_faults", perftest_in_spite_of_faults,
+        f"ib_{verb}_bw", 65536, "-n", 300)
+add((vrdma,), "atomic_bw_in_spite_of_faults", perftest_in_spite_of_faults, "ib_atomic_bw", 8,
+    "-n", 1000)
 
 # -- what fails ------------------------------------------------------------------------------------
 
