@@ -113,6 +113,19 @@ int poll_cq(ibv_cq* cq, int count, ibv_wc* wc);
     return flags;
 }
 
+// RoCE has no service level to tell. A datagram's completion has the kind of its IP header there
+// (RoCEv2 annex A17.4.5.1 wants it told, mlx5 tells it like this): UCX believes nothing else, and
+// drops a datagram whose address it therefore looks for in the wrong place. Not mlx5's bit 3 ("is
+// RoCEv2"): programs answer with an address made of the completion, whose sl must be a priority.
+[[nodiscard]] inline std::uint8_t service_level_of(const vrdma_cqe& cqe) {
+    constexpr std::uint8_t kIpv6 = 1;
+    constexpr std::uint8_t kIpv4 = 2;
+    if ((cqe.flags & VRDMA_CQE_GRH) == 0) {
+        return 0;
+    }
+    return (cqe.flags & VRDMA_CQE_IPV4) != 0 ? kIpv4 : kIpv6;
+}
+
 // Under the lock: frees the slots that a completion says are free.
 void retire(Cq& cq, const vrdma_cqe& cqe);
 

@@ -98,12 +98,12 @@ std::uint32_t read_src_qp(ibv_cq_ex* cq) {
 unsigned read_wc_flags(ibv_cq_ex* cq) {
     return wc_flags_of(current(cq));
 }
-// RoCE has no LIDs, and the service level is not told.
+// RoCE has no LIDs.
 std::uint32_t read_slid(ibv_cq_ex*) {
     return 0;
 }
-std::uint8_t read_sl(ibv_cq_ex*) {
-    return 0;
+std::uint8_t read_sl(ibv_cq_ex* cq) {
+    return service_level_of(current(cq));
 }
 std::uint8_t read_dlid_path_bits(ibv_cq_ex*) {
     return 0;

@@ -39,7 +39,7 @@ void translate(const vrdma_cqe& cqe, ibv_wc& wc) {
     wc.wc_flags = wc_flags_of(cqe);
     wc.pkey_index = 0;
     wc.slid = 0;
-    wc.sl = 0;
+    wc.sl = service_level_of(cqe);
     wc.dlid_path_bits = 0;
 }
 

@@ -39,6 +39,7 @@ enum {
     VRDMA_CQE_WITH_IMM = 1 << 0, /* imm_data is valid */
     VRDMA_CQE_GRH = 1 << 1,      /* the first 40 bytes of the buffer are the GRH area (UD) */
     VRDMA_CQE_SRQ = 1 << 2,      /* the receive came from a shared receive queue */
+    VRDMA_CQE_IPV4 = 1 << 3,     /* what the GRH area ends with is an IPv4 header, not IPv6 */
 };
 
 struct vrdma_cqe {

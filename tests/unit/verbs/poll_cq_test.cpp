@@ -52,6 +52,22 @@ TEST_F(PollCqTest, completion_is_translated) {
     EXPECT_EQ(found[0].wc_flags, unsigned{IBV_WC_WITH_IMM | IBV_WC_GRH});
 }
 
+// Where UCX looks for it (docs/device.md).
+TEST_F(PollCqTest, service_level_of_a_datagram_is_the_kind_of_its_ip_header) {
+    vrdma_cqe cqe{};
+    cqe.qpn = qp_->qp_num;
+    cqe.opcode = VRDMA_WC_RECV;
+    for (const int flags : {0, VRDMA_CQE_GRH, VRDMA_CQE_GRH | VRDMA_CQE_IPV4}) {
+        cqe.flags = static_cast<std::uint8_t>(flags);
+        device_.complete(cq_->handle, cqe);
+    }
+    const auto found = poll(cq_);
+    ASSERT_EQ(found.size(), 3U);
+    EXPECT_EQ(found[0].sl, 0);
+    EXPECT_EQ(found[1].sl, 1);
+    EXPECT_EQ(found[2].sl, 2);
+}
+
 TEST_F(PollCqTest, failed_completion_carries_status_and_reason) {
     vrdma_cqe cqe{};
     cqe.qpn = qp_->qp_num;
@@ -203,7 +219,7 @@ TEST_F(ExtendedPollTest, completions_are_read_one_by_one) {
     cqe.imm_data = 20;
     cqe.src_qpn_or_index = 30;
     cqe.opcode = VRDMA_WC_RECV;
-    cqe.flags = VRDMA_CQE_WITH_IMM;
+    cqe.flags = VRDMA_CQE_WITH_IMM | VRDMA_CQE_GRH | VRDMA_CQE_IPV4;
     device_.complete(cq_->handle, cqe);
     cqe.wr_id = 2;
     cqe.status = VRDMA_WC_WR_FLUSH_ERR;
@@ -217,9 +233,9 @@ TEST_F(ExtendedPollTest, completions_are_read_one_by_one) {
     EXPECT_EQ(ibv_wc_read_imm_data(cq_ex_), 20U);
     EXPECT_EQ(ibv_wc_read_src_qp(cq_ex_), 30U);
     EXPECT_EQ(ibv_wc_read_qp_num(cq_ex_), qp_->qp_num);
-    EXPECT_EQ(ibv_wc_read_wc_flags(cq_ex_), unsigned{IBV_WC_WITH_IMM});
+    EXPECT_EQ(ibv_wc_read_wc_flags(cq_ex_), unsigned{IBV_WC_WITH_IMM | IBV_WC_GRH});
     EXPECT_EQ(ibv_wc_read_slid(cq_ex_), 0U);
-    EXPECT_EQ(ibv_wc_read_sl(cq_ex_), 0U);
+    EXPECT_EQ(ibv_wc_read_sl(cq_ex_), 2U);
     EXPECT_EQ(ibv_wc_read_dlid_path_bits(cq_ex_), 0U);
     ASSERT_EQ(ibv_next_poll(cq_ex_), 0);
     EXPECT_EQ(cq_ex_->wr_id, 2U);
