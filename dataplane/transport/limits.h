@@ -42,8 +42,9 @@ static_assert((kAckRequestPackets & (kAckRequestPackets - 1)) == 0, "found by ma
 // A responder acknowledges this many packets without being asked.
 inline constexpr uint32_t kUnaskedAckPackets = 32;
 
-// A UC packet this far behind is late or a duplicate; farther behind, a long outage has passed.
-inline constexpr uint32_t kUcLatePackets = 1024;
+// A UC packet this far behind is late or a duplicate; farther behind, a long outage has passed. A
+// queue in a network holds milliseconds, and a duplicate that was followed would be executed again.
+inline constexpr uint32_t kUcLatePackets = 1U << 16;
 
 inline constexpr uint32_t kMinPathMtu = 256;
 inline constexpr uint32_t kMaxPathMtu = 4096;

@@ -141,6 +141,14 @@ TEST_F(UcReceiverTest, late_packet_is_dropped) {
     EXPECT_EQ(give(Opcode::UcSendOnly, psn(2), 8).action, Action::Execute);
 }
 
+// A network that holds packets for a millisecond at 100 Gb/s holds thousands of them.
+TEST_F(UcReceiverTest, duplicate_that_is_thousands_of_packets_late_is_dropped) {
+    give(Opcode::UcSendOnly, psn(0), 8);
+    give(Opcode::UcSendOnly, psn(kUcLatePackets - 1), 8);
+    EXPECT_EQ(give(Opcode::UcSendOnly, psn(0), 8).reason, DropReason::UcSequence);
+    EXPECT_GE(kUcLatePackets, 50000U);
+}
+
 TEST_F(UcReceiverTest, far_behind_means_a_long_outage_and_is_followed) {
     const uint32_t ahead = (1U << 23) + 5;  // half of all numbers and more were lost
     EXPECT_EQ(give(Opcode::UcSendOnly, psn(ahead), 8).action, Action::Execute);
