@@ -1,7 +1,7 @@
 // Finds files relative to this program, so that a build tree, a staged installation and an unpacked
 // archive work without any setting:
-//   build tree   tools/vrdma-run/vrdma-run   lib/               tools/preload/
-//   installed    bin/vrdma-run               LIBDIR/libibverbs/ LIBDIR/
+//   build tree   tools/vrdma-run/vrdma-run   lib/               tools/preload/ tools/vrdma-run/
+//   installed    bin/vrdma-run               LIBDIR/libibverbs/ LIBDIR/              DATADIR/vrdma/
 // libibverbs itself loads NAME-rdmavNN.so for each NAME in RDMAV_DRIVERS, NN being its private ABI.
 #include "tools/vrdma-run/installation.h"
 
@@ -64,6 +64,19 @@ Outcome<std::optional<std::string>> provider_driver(
                   kSystemDriverFile +
                   " is missing, and it is not next to vrdma-run either); install it, or give its "
                   "directory with --provider");
+}
+
+Outcome<fs::path> nccl_settings_file() {
+    const fs::path here = own_directory();
+    for (const char* relative : {"nccl.conf", "../" VRDMA_DATADIR "/vrdma/nccl.conf"}) {
+        std::error_code error;
+        const fs::path file = fs::weakly_canonical(here / relative, error);
+        if (fs::exists(file, error)) {
+            return file;
+        }
+    }
+    return refuse("cannot find nccl.conf next to vrdma-run (" + here.string() +
+                  "); install it, or set what docs/consumers.md names");
 }
 
 Outcome<fs::path> preload_library() {

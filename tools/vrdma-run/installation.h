@@ -15,6 +15,9 @@ namespace vrdma::run {
 [[nodiscard]] Outcome<std::optional<std::string>> provider_driver(
     const std::optional<std::string>& given_directory);
 
+// What NCCL needs to be told about vRDMA devices.
+[[nodiscard]] Outcome<std::filesystem::path> nccl_settings_file();
+
 // The absolute path of libvrdma-preload.so.
 [[nodiscard]] Outcome<std::filesystem::path> preload_library();
 

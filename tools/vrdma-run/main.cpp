@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tools/vrdma-run/installation.h"
+#include "tools/vrdma-run/nccl_settings.h"
 #include "tools/vrdma-run/options.h"
 #include "tools/vrdma-run/program.h"
 #include "tools/vrdma-run/run_error.h"
@@ -35,6 +36,29 @@ void add_driver(const std::string& driver) {
         const std::string value =
             before == nullptr || *before == '\0' ? driver : std::string(before) + ":" + driver;
         setenv(variable, value.c_str(), 1);
+    }
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) {
+        text += " " + word;
+    }
+    return text.empty() ? " nothing" : text;
+}
+
+template <typename Explain>
+void prepare_nccl(const Explain& explain) {
+    const auto file = nccl_settings_file();
+    if (!file) {
+        // Only programs with NCCL miss it.
+        explain(file.error().sentence);
+        return;
+    }
+    const NcclSettings settings = give_nccl_settings(*file);
+    explain("for NCCL, from " + file->string() + ":" + joined(settings.given));
+    if (!settings.kept.empty()) {
+        explain("for NCCL, as the user has it:" + joined(settings.kept));
     }
 }
 
@@ -71,6 +95,7 @@ Outcome<Program> prepare(const Options& options) {
     } else {
         explain("provider: the one installed with libibverbs");
     }
+    prepare_nccl(explain);
     return program;
 }
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 
 #include "dataplane/platform/class_view.h"
 #include "tests/unit/dataplane_platform/temporary_directory.h"
@@ -45,9 +46,11 @@ class VrdmaRun : public testing::Test {
     void SetUp() override {
         chmod(directory_.path().c_str(), 0755);
         for (const char* variable : {"LD_PRELOAD", "RDMAV_DRIVERS", "IBV_DRIVERS", "VRDMA_TREE",
-                                     "VRDMA_PROVIDER_DIR", "SYSFS_PATH"}) {
+                                     "VRDMA_PROVIDER_DIR", "SYSFS_PATH", "NCCL_CONF_FILE",
+                                     "NCCL_IB_HCA", "NCCL_GIN_TYPE", "NCCL_NET_GDR_LEVEL"}) {
             unsetenv(variable);
         }
+        setenv("HOME", directory_.path().c_str(), 1);
         // A program built with the address sanitizer wants nothing preloaded before its runtime.
         setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
         service_.listen_for_control();
@@ -256,6 +259,45 @@ TEST_F(VrdmaRun, provider_of_the_build_tree_is_found) {
     const Ended ended = run_program({VRDMA_RUN, "--runtime-dir", runtime(), "--vnic", "one",
                                      "--mode", "preload", "--", "printenv", "RDMAV_DRIVERS"});
     EXPECT_EQ(ended.output, BUILT_DRIVER "\n") << ended.errors;
+}
+
+TEST_F(VrdmaRun, nccl_learns_what_it_needs_and_verbose_says_so) {
+    const Ended ended = run({"--vnic", "one", "-v", "--", "/usr/bin/env"});
+    EXPECT_NE(ended.output.find("\nNCCL_GIN_TYPE=0\n"), std::string::npos) << ended.output;
+    EXPECT_NE(ended.output.find("\nNCCL_IB_HCA=vrdma\n"), std::string::npos) << ended.output;
+    EXPECT_NE(ended.errors.find("for NCCL, from "), std::string::npos) << ended.errors;
+    EXPECT_NE(ended.errors.find("nccl.conf: NCCL_IB_HCA=vrdma NCCL_GIN_TYPE=0"), std::string::npos)
+        << ended.errors;
+    EXPECT_EQ(ended.errors.find("as the user has it"), std::string::npos) << ended.errors;
+}
+
+TEST_F(VrdmaRun, nccl_setting_of_the_environment_stays) {
+    setenv("NCCL_IB_HCA", "mlx5_0", 1);
+    const Ended ended = run({"--vnic", "one", "-v", "--", "/usr/bin/env"});
+    unsetenv("NCCL_IB_HCA");
+    EXPECT_NE(ended.output.find("\nNCCL_IB_HCA=mlx5_0\n"), std::string::npos) << ended.output;
+    EXPECT_NE(ended.output.find("\nNCCL_GIN_TYPE=0\n"), std::string::npos) << ended.output;
+    EXPECT_NE(ended.errors.find("as the user has it: NCCL_IB_HCA (the environment)"),
+              std::string::npos)
+        << ended.errors;
+}
+
+TEST_F(VrdmaRun, nccl_setting_of_the_users_file_stays) {
+    std::ofstream(directory_.path() / ".nccl.conf") << "#NCCL_GIN_TYPE=1\nNCCL_IB_HCA=^mlx5\n";
+    const Ended ended = run({"--vnic", "one", "-v", "--", "/usr/bin/env"});
+    EXPECT_EQ(ended.output.find("NCCL_IB_HCA="), std::string::npos) << ended.output;
+    EXPECT_NE(ended.output.find("\nNCCL_GIN_TYPE=0\n"), std::string::npos) << ended.output;
+    EXPECT_NE(ended.errors.find(".nccl.conf)"), std::string::npos) << ended.errors;
+}
+
+TEST_F(VrdmaRun, nccl_file_that_the_user_names_counts_instead_of_the_one_at_home) {
+    std::ofstream(directory_.path() / ".nccl.conf") << "NCCL_IB_HCA=^mlx5\n";
+    std::ofstream(directory_.path() / "mine.conf") << "NCCL_GIN_TYPE=2\n";
+    setenv("NCCL_CONF_FILE", (directory_.path() / "mine.conf").c_str(), 1);
+    const Ended ended = run({"--vnic", "one", "--", "/usr/bin/env"});
+    unsetenv("NCCL_CONF_FILE");
+    EXPECT_EQ(ended.output.find("NCCL_GIN_TYPE="), std::string::npos) << ended.output;
+    EXPECT_NE(ended.output.find("\nNCCL_IB_HCA=vrdma\n"), std::string::npos) << ended.output;
 }
 
 TEST_F(VrdmaRun, preload_of_a_static_program_warns_and_runs_it) {

@@ -31,7 +31,8 @@ def everything_is_in_its_place(ctx):
                 f"{library}/libvrdma-preload.so", "etc/libibverbs.d/vrdma.driver",
                 "etc/vrdma/vrdmad.toml.example", "lib/systemd/system/vrdmad.service",
                 "lib/sysusers.d/vrdma.conf", "share/man/man8/vrdmad.8",
-                "share/man/man1/vrdmactl.1", "share/man/man1/vrdma-perf.1"]
+                "share/man/man1/vrdmactl.1", "share/man/man1/vrdma-perf.1",
+                "share/vrdma/nccl.conf"]
     expected += [f"{library}/libibverbs/libvrdma-rdmav{pabi}.so" for pabi in PABIS]
     print("\n".join(files))
     equal([name for name in expected if name not in files], [], "missing files")
