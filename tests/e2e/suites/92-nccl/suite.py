@@ -1,0 +1,260 @@
+"""NCCL's own network transport "IB" over the device, without a GPU: tests/interop/nccl loads an
+installed libnccl.so.2, finds the transport in it, and does with it what NCCL does.
+
+nccl        two vNICs of one service
+nccl_wire   two services and a wire between them, as vRDMA hosts
+
+Each case exists for each release of libraries.py, fetched from the Python package index when the
+build folder does not have it, and for what is installed. Where one is missing or cannot be used,
+its cases skip and say why."""
+
+import functools
+import os
+import re
+import signal
+
+from harness import two_hosts
+from harness.suite import Service, Skip, Suite, check, contains, equal
+from interop.nccl import libraries
+
+PROGRAM = two_hosts.BUILD / "tests/interop/nccl/vrdma-nccl-net"
+UNUSABLE = 77  # exit status
+
+KEEP = two_hosts.BUILD / "nccl"
+paths = {}  # of a release, or the reason why there is none
+
+
+def find_libraries():
+    for version in (*libraries.RELEASES, "installed"):
+        try:
+            paths[version] = (libraries.installed() if version == "installed" else
+                              libraries.release(KEEP, version))
+        except libraries.Unavailable as reason:
+            paths[version] = str(reason)
+
+
+def needs_on_the_wire():
+    two_hosts.needs()
+    find_libraries()
+
+
+suite = Suite("nccl", Service(), needs=find_libraries)
+wire = two_hosts.make_suite("nccl_wire", "vrdma")
+wire.needs = needs_on_the_wire
+
+
+def library_of(version):
+    if isinstance(paths[version], str):
+        raise Skip(paths[version])
+    return paths[version]
+
+
+def set_up(version, settings):
+    """The words of the program. Its NCCL says which settings it uses."""
+    os.environ.update({"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "ENV,NET", **settings})
+    return [PROGRAM, "--library", library_of(version)]
+
+
+def judge(ended, settings):
+    """Both succeeded, and NCCL heard of the settings, also of what vrdma-run gives it."""
+    for side in (ended.client, ended.server):
+        if side.status == UNUSABLE:
+            raise Skip(next(line for line in side.output.splitlines() if "UNUSABLE" in line))
+        equal(side.status, 0, "exit status")
+        contains(side.output, "NCCL_IB_HCA set to vrdma")
+        for name, value in settings.items():
+            contains(side.output, f"{name} set by environment to {value}.")
+
+
+def over_one_service(ctx, command):
+    os.environ["NCCL_SOCKET_IFNAME"] = "lo"
+    return ctx.pair(*command, timeout=80)
+
+
+def over_the_wire(ctx, command):
+    return two_hosts.run_pair(ctx, *command, timeout=80)
+
+
+def add(where, name, run, **options):
+    for version in (*libraries.RELEASES, "installed"):
+        where.add(f"{name}_{version}", functools.partial(run, version=version, **options),
+                  timeout=90)
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def data(ctx, version, options, pair=over_one_service, settings=None, flushes=None):
+    settings = settings or {}
+    ended = pair(ctx, [*set_up(version, settings), "--mode", "data", *options])
+    judge(ended, settings)
+    for side in (ended.client, ended.server):
+        found = re.search(r"(\d+) messages, \d+ bytes, every byte right, (\d+) flushes",
+                          side.output)
+        check(found, "it does not say that every byte was right")
+        if flushes is not None:
+            equal(int(found[2]), flushes, "flushes by a READ of the device")
+
+
+# Around the sizes that NCCL treats in a way of their own: 64 (inline), 128 (a queue pair's share of
+# divided data), 8192 (adaptive routing).
+SMALL = ["-n", 90, "--sizes", "0,1,7,63,64,65,127,128,4095,8191,8192,8193,65537,1M,1000001"]
+LARGE = ["-n", 3, "--sizes", "64M,16M,4M"]
+GROUPS = ["-n", 96, "-g", 0, "--sizes", "0,1,100,4096,8193,100001,12345"]
+
+FOUR = {"NCCL_IB_QPS_PER_CONNECTION": "4"}
+SPLIT = {**FOUR, "NCCL_IB_SPLIT_DATA_ON_QPS": "1"}
+INLINE = {"NCCL_IB_USE_INLINE": "1"}
+ADAPTIVE = {"NCCL_IB_ADAPTIVE_ROUTING": "1"}
+
+# One receive in fifteen is of nothing, which NCCL does not flush.
+add(suite, "messages_up_to_1_MiB_with_flushes", data, options=[*SMALL, "--flush"], flushes=84)
+add(suite, "messages_up_to_64_MiB", data, options=LARGE)
+add(suite, "receives_in_groups_of_1_to_8", data, options=GROUPS)
+add(suite, "4_queue_pairs", data, options=SMALL, settings=FOUR)
+add(suite, "data_divided_among_4_queue_pairs", data, options=SMALL, settings=SPLIT)
+add(suite, "groups_divided_among_4_queue_pairs", data, options=GROUPS, settings=SPLIT)
+add(suite, "inline_control_messages", data, options=SMALL, settings=INLINE)
+add(suite, "adaptive_routing", data, options=SMALL, settings=ADAPTIVE)
+
+OVER_THE_WIRE = {"pair": over_the_wire}
+add(wire, "messages_up_to_1_MiB_with_flushes", data, options=[*SMALL, "--flush"], flushes=84,
+    **OVER_THE_WIRE)
+add(wire, "messages_up_to_64_MiB", data, options=LARGE, **OVER_THE_WIRE)
+add(wire, "groups_divided_among_4_queue_pairs", data, options=GROUPS, settings=SPLIT,
+    **OVER_THE_WIRE)
+add(wire, "adaptive_routing", data, options=SMALL, settings={**ADAPTIVE, **INLINE},
+    **OVER_THE_WIRE)
+
+
+def dropped(services):
+    return sum(counter["value"] for service in services
+               for counter in service.ctl_json("port", "show", "p0")["counters"]
+               if counter["name"] == "faults_dropped")
+
+
+def in_spite_of_loss(ctx, command):
+    services = (ctx.service, ctx.surroundings.far_service)
+    two_hosts.wait_for_the_wire(ctx)
+    before = dropped(services)
+    for service in services:
+        equal(service.ctl("port", "fault", "p0", "drop=0.01", "seed=7").returncode, 0, "vrdmactl")
+    try:
+        return over_the_wire(ctx, command)
+    finally:
+        for service in services:
+            service.ctl("port", "fault", "p0", "off")
+        check(dropped(services) > before, "nothing was lost")
+
+
+add(wire, "messages_up_to_1_MiB_in_spite_of_loss", data, options=SMALL, pair=in_spite_of_loss)
+add(wire, "groups_in_spite_of_loss", data, options=GROUPS, settings=SPLIT, pair=in_spite_of_loss)
+
+# -- what fails ------------------------------------------------------------------------------------
+
+# 67 ms a try, four tries.
+PATIENCE = {"NCCL_IB_TIMEOUT": "14", "NCCL_IB_RETRY_CNT": "3"}
+LATEST_MS = 3000
+
+
+def until_error(version):
+    return [*set_up(version, PATIENCE), "--mode", "until-error", "--sizes", "4096,65536"]
+
+
+def break_it(ctx, pair, how, survivors):
+    """They transfer, `how` breaks it, and the survivors are told by NCCL in time."""
+    transferring = ctx.eventually(
+        lambda: "transferring" in pair.client_output() or
+        (pair.client is None or pair.client.poll() is not None and "ended"), "they transfer", 20)
+    if transferring != "ended":
+        how()
+    ended = pair.finish()
+    print(ended.describe(), flush=True)
+    for side in survivors(ended):
+        if side.status == UNUSABLE:
+            raise Skip(next(line for line in side.output.splitlines() if "UNUSABLE" in line))
+        equal(side.status, 0, "exit status of who survives")
+        found = re.search(r"(\d+) ms after the last success: \w+ returned nccl(Remote|System)Error",
+                          side.output)
+        check(found, "NCCL reported no error")
+        check(int(found[1]) < LATEST_MS, f"it took {found[1]} ms, expected {LATEST_MS} at most")
+        contains(side.output, "closed\n")
+
+
+def both(ended):
+    return (ended.client, ended.server)
+
+
+def only_client(ended):
+    return (ended.client,)
+
+
+def killed_partner(ctx, version):
+    os.environ["NCCL_SOCKET_IFNAME"] = "lo"
+    with ctx.start_pair(*until_error(version), timeout=60) as pair:
+        break_it(ctx, pair, lambda: pair.server.send_signal(signal.SIGKILL), only_client)
+
+
+def with_a_service_of_its_own(ctx, version, how):
+    os.environ["NCCL_SOCKET_IFNAME"] = "lo"
+    command = until_error(version)
+    with ctx.new_service() as victim:
+        wrap = victim.run_prefix
+        with ctx.start_pair(*command, timeout=60, wrap=wrap) as pair:
+            break_it(ctx, pair, lambda: how(victim), both)
+
+
+def kill(service):
+    service.process.send_signal(signal.SIGKILL)
+
+
+def take_down(service):
+    equal(service.ctl("vnic", "set", "b", "down").returncode, 0, "vrdmactl's status")
+
+
+def delete(service):
+    equal(service.ctl("vnic", "del", "--force", "b").returncode, 0, "vrdmactl's status")
+
+
+add(suite, "killed_partner_is_an_error_in_time", killed_partner)
+add(suite, "killed_service_is_an_error_in_time", with_a_service_of_its_own, how=kill)
+add(suite, "vnic_that_goes_down_is_an_error_in_time", with_a_service_of_its_own, how=take_down)
+add(suite, "deleted_vnic_is_an_error_in_time", with_a_service_of_its_own, how=delete)
+
+
+def killed_far_partner(ctx, version):
+    with two_hosts.running(ctx, *until_error(version), timeout=60) as pair:
+        break_it(ctx, pair, lambda: pair.server.send_signal(signal.SIGKILL), only_client)
+
+
+def killed_far_service(ctx, version):
+    command = until_error(version)
+    with ctx.new_service(two_hosts.config("b", "10.90.0.3", two_hosts.AF_PACKET, "vrdma"),
+                         inside=ctx.surroundings.far.enter()) as victim:
+        with two_hosts.running(ctx, *command, server=victim, timeout=60) as pair:
+            break_it(ctx, pair, lambda: kill(victim), both)
+
+
+add(wire, "killed_partner_is_an_error_in_time", killed_far_partner)
+add(wire, "killed_service_is_an_error_in_time", killed_far_service)
+
+# -- beside NCCL's other transport -----------------------------------------------------------------
+
+
+def bench(ctx, version, pair):
+    ended = pair(ctx, [*set_up(version, {}), "--mode", "bench", "--megabytes", 64, "--sizes",
+                       "8,4K,64K,1M"])
+    judge(ended, {})
+    rows = re.findall(r"^ *(\d+)( +\d+(\.\d+)?){5}$", ended.client.output, re.MULTILINE)
+    equal([int(row[0]) for row in rows], [8, 4096, 65536, 1048576], "sizes in the table")
+
+
+def add_bench(where, pair):
+    newest = libraries.RELEASES[-1]
+    where.add(f"rates_beside_the_socket_transport_{newest}",
+              functools.partial(bench, version=newest, pair=pair), timeout=90)
+
+
+add_bench(suite, over_one_service)
+add_bench(wire, over_the_wire)
+wire.add("other_service_ends_cleanly", two_hosts.other_service_is_alive_and_ends_cleanly)
