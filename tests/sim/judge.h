@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@ enum class Check : uint8_t {
     Liveness,         // no progress, although the network is whole again
     Frames,           // a held packet was given back twice, or never
     RdAtomic,         // more READs and atomics were under way than max_rd_atomic
+    Bounds,           // a packet takes or brings bytes that its message does not have
 };
 
 [[nodiscard]] constexpr std::string_view check_name(Check check) {
@@ -47,6 +49,8 @@ enum class Check : uint8_t {
             return "held frames";
         case Check::RdAtomic:
             return "max_rd_atomic";
+        case Check::Bounds:
+            return "bounds";
     }
     return "?";
 }
@@ -58,15 +62,25 @@ struct Violation {
 
 class Judge {
   public:
+    // Only these count from here on.
+    void heed(std::initializer_list<Check> checks) {
+        heeded_ = 0;
+        for (const Check check : checks) {
+            heeded_ |= bit(check);
+        }
+    }
     void accuse(Check check, std::string text) {
-        if (!violation_) {
+        if (!violation_ && (heeded_ & bit(check)) != 0) {
             violation_ = Violation{check, std::move(text)};
         }
     }
     [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
 
   private:
+    static constexpr uint32_t bit(Check check) { return 1U << static_cast<uint32_t>(check); }
+
     std::optional<Violation> violation_;
+    uint32_t heeded_ = ~0U;
 };
 
 }  // namespace vrdma::sim

@@ -246,8 +246,8 @@ void Ledger::on_placed(uint32_t id, uint32_t offset, std::span<const std::byte> 
     if (posted == nullptr || posted->message.operation != Operation::Read ||
         posted->message.length < payload.size() ||
         offset > posted->message.length - payload.size()) {
-        return accuse(Check::ExactlyOnce, fmt::format("placed {} bytes at {} of message {}",
-                                                      payload.size(), offset, id));
+        return accuse(Check::Bounds, fmt::format("placed {} bytes at {} of message {}",
+                                                 payload.size(), offset, id));
     }
     for (uint64_t before = completing_; has(before) && &at(before) != posted; ++before) {
         if (transport::has_response(at(before).message.operation) && !at(before).answered) {

@@ -5,6 +5,8 @@
 // Order is kept (jitter only delays what is behind, too) except for the frames that the reorder
 // axis or a script picks. A corrupted frame is a changed copy: its duplicate is unharmed.
 //
+// A forged frame is a changed copy with a right ICRC. What it changes lies behind the UDP header.
+//
 // Corruption flips one to three bits behind the Ethernet header, which CRC-32 detects at any
 // distance for our lengths. Two fields that no checksum covers stay whole: a hop may
 // change them, so a receiver may believe anything there.
@@ -14,6 +16,8 @@
 #include <cstring>
 
 #include "dataplane/wire/bytes.h"
+#include "dataplane/wire/crc32.h"
+#include "dataplane/wire/icrc.h"
 
 namespace vrdma::sim {
 
@@ -26,6 +30,11 @@ Duration time_on_wire(uint64_t bytes, uint64_t bytes_per_second) {
 
 bool is_v6(const Frame& frame) {
     return wire::load16(frame.bytes.data() + 12) == 0x86dd;
+}
+
+size_t bth_at(const Frame& frame) {
+    return wire::kEthernetBytes + (is_v6(frame) ? wire::kIpv6Bytes : wire::kIpv4Bytes) +
+           wire::kUdpBytes;
 }
 
 }  // namespace
@@ -85,14 +94,38 @@ void Link::mark(Frame& frame) {
     ++statistics_.marked;
 }
 
-FrameIndex Link::corrupt(FrameIndex frame) {
-    const FrameIndex changed = frames_.allocate();
-    Frame& to = frames_.at(changed);
+FrameIndex Link::copy(FrameIndex frame) {
+    const FrameIndex copied = frames_.allocate();
+    Frame& to = frames_.at(copied);
     const Frame& from = frames_.at(frame);
     to.length = from.length;
     std::memcpy(to.bytes.data(), from.bytes.data(), from.length);
-    const size_t bth = wire::kEthernetBytes + (is_v6(from) ? wire::kIpv6Bytes : wire::kIpv4Bytes) +
-                       wire::kUdpBytes;
+    return copied;
+}
+
+FrameIndex Link::forge(FrameIndex frame, const ScriptedFate& fate) {
+    const FrameIndex changed = copy(frame);
+    Frame& to = frames_.at(changed);
+    const size_t bth = bth_at(to);
+    const size_t end = to.length - wire::kIcrcBytes;
+    for (uint32_t i = 0; i < 4; ++i) {
+        const auto flips = static_cast<uint8_t>(fate.flips >> (8 * i));
+        to.bytes[bth + (fate.at + i) % (end - bth)] ^= std::byte{flips};
+    }
+    const size_t payload = bth + wire::kBthBytes;
+    const uint32_t headers =
+        wire::icrc_of_headers(to.bytes.data() + wire::kEthernetBytes, is_v6(to));
+    wire::store_icrc(to.bytes.data() + end,
+                     wire::crc32_update(headers, to.view().subspan(payload, end - payload)));
+    ++statistics_.forged;
+    return changed;
+}
+
+FrameIndex Link::corrupt(FrameIndex frame) {
+    const FrameIndex changed = copy(frame);
+    Frame& to = frames_.at(changed);
+    const Frame& from = frames_.at(frame);
+    const size_t bth = bth_at(from);
     const size_t first = bth + wire::kBthBytes;
     size_t at = 0;
     for (uint32_t flips = random_.between(1, 3); flips-- > 0;) {
@@ -140,21 +173,23 @@ Passage Link::send(FrameIndex frame, Instant now) {
     if (!pass_switch(frame, at)) {
         return drop("queue full");
     }
-    const ScriptedFate* script = scripted(ordinal);
+    using Kind = ScriptedFate::Kind;
     const bool faults = now < faults_end_;
-    if ((script != nullptr && script->kind == ScriptedFate::Kind::Drop) || (faults && lose(now))) {
+    const ScriptedFate* script = faults ? scripted(ordinal) : nullptr;
+    const auto is = [script](Kind kind) { return script != nullptr && script->kind == kind; };
+    if (is(Kind::Drop) || (faults && lose(now))) {
         ++statistics_.lost;
         return drop("lost");
     }
-    if (faults && random_.chance(config_.mark)) {
+    if (is(Kind::Mark) || (faults && random_.chance(config_.mark))) {
         mark(frames_.at(frame));
     }
     if (faults && config_.jitter.ns > 0) {
         at = at + random_.between(Duration{0}, config_.jitter);
     }
     at = std::max(at, last_arrival_);
-    if (script != nullptr && script->kind == ScriptedFate::Kind::DelayUntil) {
-        at = std::max(at, script->until);
+    if (is(Kind::DelayUntil) || is(Kind::Delay)) {
+        at = is(Kind::Delay) ? at + script->delay : std::max(at, script->until);
         ++statistics_.reordered;
         passage.fate = "delayed";
     } else if (faults && random_.chance(config_.reorder)) {
@@ -164,17 +199,25 @@ Passage Link::send(FrameIndex frame, Instant now) {
     } else {
         last_arrival_ = at;
     }
-    const bool twice = (script != nullptr && script->kind == ScriptedFate::Kind::Duplicate) ||
-                       (faults && random_.chance(config_.duplicate));
-    if (twice) {
+    if (is(Kind::Duplicate) || (faults && random_.chance(config_.duplicate))) {
         frames_.retain(frame);
-        const Duration later = gap * random_.between(0, 40);
+        const Duration later = is(Kind::Duplicate) && script->delay.ns > 0
+                                   ? script->delay
+                                   : gap * random_.between(0, 40);
         passage.arrivals[passage.count++] = {at + later, frame};
         ++statistics_.duplicated;
         passage.fate = "duplicated";
         quiet_ = std::max(quiet_, at + later);
     }
-    if (faults && random_.chance(config_.corrupt)) {
+    if (is(Kind::ForgeBeside)) {
+        passage.arrivals[passage.count++] = {at, forge(frame, *script)};
+        passage.fate = "forged beside";
+    } else if (is(Kind::ForgeInstead)) {
+        const FrameIndex whole = frame;
+        frame = forge(whole, *script);
+        frames_.release(whole);
+        passage.fate = "forged";
+    } else if (is(Kind::Corrupt) || (faults && random_.chance(config_.corrupt))) {
         frame = corrupt(frame);
         passage.fate = "corrupted";
     }

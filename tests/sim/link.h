@@ -20,6 +20,7 @@ struct LinkStatistics {
     uint64_t duplicated = 0;
     uint64_t reordered = 0;
     uint64_t marked = 0;
+    uint64_t forged = 0;
 };
 
 // What became of one frame: its arrivals, and words for the trace.
@@ -28,7 +29,7 @@ struct Passage {
         Instant at;
         FrameIndex frame = 0;
     };
-    std::array<Arrival, 2> arrivals;
+    std::array<Arrival, 3> arrivals;
     uint32_t count = 0;
     std::string_view fate = "";
 };
@@ -53,7 +54,9 @@ class Link {
     bool pass_switch(FrameIndex frame, Instant& at);
     bool lose(Instant now);
     const ScriptedFate* scripted(uint64_t ordinal) const;
+    FrameIndex copy(FrameIndex frame);
     FrameIndex corrupt(FrameIndex frame);
+    FrameIndex forge(FrameIndex frame, const ScriptedFate& fate);
     void mark(Frame& frame);
 
     LinkConfig config_;

@@ -9,17 +9,33 @@
 #include <vector>
 
 #include "dataplane/base/time.h"
+#include "dataplane/transport/message.h"
 #include "dataplane/transport/rc_requester.h"
 #include "dataplane/wire/opcode.h"
 
 namespace vrdma::sim {
 
-// What happens to one frame of a link, named by its place among all frames sent there.
+// What happens to one frame of a link, named by its place among all frames sent there. Nothing
+// after Scenario::faults_end.
 struct ScriptedFate {
-    enum class Kind : uint8_t { Drop, Duplicate, DelayUntil };
+    enum class Kind : uint8_t {
+        Drop,
+        Duplicate,
+        DelayUntil,
+        Delay,
+        Corrupt,  // bits flip on the way; the ICRC tells
+        Mark,     // ECN
+        // A copy with other bytes under a right ICRC arrives beside the frame, or instead of it:
+        // what somebody on the path can do. Only in a scenario that is hostile.
+        ForgeBeside,
+        ForgeInstead,
+    };
     uint64_t ordinal = 0;  // 0: the first frame
     Kind kind = Kind::Drop;
-    Instant until;  // DelayUntil
+    Instant until;       // DelayUntil
+    Duration delay{};    // Delay; Duplicate: of the second copy, 0: any
+    uint32_t at = 0;     // Forge: byte of the transport headers, or behind them
+    uint32_t flips = 0;  // Forge: changes in the four bytes from there, the first in the low bits
 };
 
 struct Outage {
@@ -54,6 +70,16 @@ struct HostConfig {
     Duration pause_time{};  // ... by up to this
 };
 
+// One message that a program posts.
+struct ScriptedMessage {
+    transport::Operation operation = transport::Operation::Send;
+    uint32_t length = 0;
+    bool fence = false;
+    bool solicited = false;
+    bool failing = false;  // in one of the ways in which it can
+    Duration pause{};      // before the next one is posted
+};
+
 // Relative weights of the operations.
 struct OperationMix {
     std::array<uint32_t, 7> weight = {1, 1, 1, 1, 1, 1, 1};  // in the order of transport::Operation
@@ -63,6 +89,8 @@ struct OperationMix {
     double failing = 0;   // share of messages that must fail
     bool whole = false;   // every message has max_length
     double reread = 0;    // share of READs that read what the message before wrote
+    // The first messages; those behind are drawn.
+    std::vector<ScriptedMessage> script;
 };
 
 struct ConnectionConfig {
@@ -105,6 +133,9 @@ struct Scenario {
     Duration patience = Duration::milliseconds(20'000);
     uint64_t event_limit = 20'000'000;  // a run that needs more does not end
     bool record_departures = false;
+    // Packets are forged. What they make both sides believe is not judged: only that every message
+    // ends, once and in order, and that nobody leaves his memory.
+    bool hostile = false;
     Instant give_up = Instant::never();  // end of the run, whatever was reached
 
     [[nodiscard]] bool vrdma() const {

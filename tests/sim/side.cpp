@@ -163,6 +163,10 @@ bool Side::post(Instant now) {
         }
         end_->post(posted->message);
         any = true;
+        if (own_.workload.pause().ns > 0) {
+            think_until_ = now + own_.workload.pause();
+            break;
+        }
         if (config_.think.ns > 0 && ++in_batch_ == config_.queue_depth[host]) {
             in_batch_ = 0;
             think_until_ = now + random_.between(Duration{0}, config_.think);
@@ -185,8 +189,7 @@ bool Side::gather(const PacketPlan& plan, const std::byte*& payload) {
     const bool request = wire::opcode_info(plan.fields.opcode).request();
     const Posted* posted = request ? own_.ledger.find(plan.message_id) : nullptr;
     if (request && posted == nullptr) {
-        own_.ledger.accuse(Check::ExactlyOnce,
-                           fmt::format("a packet of message {}", plan.message_id));
+        own_.ledger.accuse(Check::Bounds, fmt::format("a packet of message {}", plan.message_id));
         return false;
     }
     if (posted != nullptr && posted->fate == Fate::LocalSourceGone) {
@@ -197,7 +200,7 @@ bool Side::gather(const PacketPlan& plan, const std::byte*& payload) {
         if (plan.offset > posted->message.length ||
             plan.length > posted->message.length - plan.offset) {
             own_.ledger.accuse(
-                Check::RightBytes,
+                Check::Bounds,
                 fmt::format("psn {:06x}: bytes {} + {} of message {} of {} bytes", plan.fields.psn,
                             plan.offset, plan.length, plan.message_id, posted->message.length));
             return false;

@@ -72,8 +72,8 @@ uint32_t Workload::draw_length(Operation operation) {
     }
 }
 
-Fate Workload::draw_fate(Operation operation, uint32_t length) {
-    if (length == 0 || !random_.chance(mix_.failing)) {
+Fate Workload::draw_fate(Operation operation, uint32_t length, bool failing) {
+    if (length == 0 || !(failing || random_.chance(mix_.failing))) {
         return Fate::Success;
     }
     if (service_ == wire::Service::Uc) {
@@ -176,18 +176,28 @@ void Workload::spoil(Posted& posted, const RemoteMemory& keys) const {
     }
 }
 
+void Workload::prepare() {
+    prepared_.emplace();
+    transport::Message& m = prepared_->message;
+    const ScriptedMessage* script =
+        scripted_ < mix_.script.size() ? &mix_.script[scripted_++] : nullptr;
+    m.operation = script != nullptr ? script->operation : draw_operation();
+    m.length = script == nullptr                   ? draw_length(m.operation)
+               : transport::is_atomic(m.operation) ? 8
+                                                   : script->length;
+    m.imm = transport::has_imm(m.operation) ? static_cast<uint32_t>(random_.next()) : 0;
+    m.fence = service_ == wire::Service::Rc &&
+              (script != nullptr ? script->fence : random_.chance(mix_.fence));
+    // Only where a receive completion can show it (IBA 9.2.3).
+    const bool shown = m.operation != Operation::Write && !transport::has_response(m.operation);
+    m.solicited = shown && (script != nullptr ? script->solicited : random_.chance(0.3));
+    prepared_->fate = draw_fate(m.operation, m.length, script != nullptr && script->failing);
+    pause_ = script != nullptr ? script->pause : Duration{};
+}
+
 Posted* Workload::compose(Ledger& ledger, const ResponderMemory& remote) {
     if (!prepared_) {
-        prepared_.emplace();
-        transport::Message& m = prepared_->message;
-        m.operation = draw_operation();
-        m.length = draw_length(m.operation);
-        m.imm = transport::has_imm(m.operation) ? static_cast<uint32_t>(random_.next()) : 0;
-        m.fence = service_ == wire::Service::Rc && random_.chance(mix_.fence);
-        // Only where a receive completion can show it (IBA 9.2.3).
-        m.solicited = (m.operation != Operation::Write && !transport::has_response(m.operation)) &&
-                      random_.chance(0.3);
-        prepared_->fate = draw_fate(m.operation, m.length);
+        prepare();
     }
     if (!reserve(*prepared_, ledger)) {
         return nullptr;

@@ -18,6 +18,8 @@ class Workload {
 
     // The next message, in the ledger; or null: there is no room until one completes.
     Posted* compose(Ledger& ledger, const ResponderMemory& remote);
+    // Until the next one is composed; for the one composed last.
+    [[nodiscard]] Duration pause() const { return pause_; }
     // After an accident: what the words are now.
     void learn_words(const ResponderMemory& remote);
     [[nodiscard]] std::byte* landing(const Posted& posted) { return ring_.data() + posted.offset; }
@@ -28,7 +30,8 @@ class Workload {
   private:
     [[nodiscard]] transport::Operation draw_operation();
     [[nodiscard]] uint32_t draw_length(transport::Operation operation);
-    [[nodiscard]] Fate draw_fate(transport::Operation operation, uint32_t length);
+    [[nodiscard]] Fate draw_fate(transport::Operation operation, uint32_t length, bool failing);
+    void prepare();
     [[nodiscard]] bool reserve(Posted& posted, const Ledger& ledger);
     void aim(Posted& posted, const RemoteMemory& keys);
     void aim_atomic(Posted& posted, const RemoteMemory& keys);
@@ -41,6 +44,8 @@ class Workload {
     uint32_t total_weight_ = 0;
     std::vector<std::byte> ring_;
     uint64_t head_ = 0;
+    size_t scripted_ = 0;  // messages of the script that were taken
+    Duration pause_{};
     std::array<uint64_t, kAtomicWords> words_{};
     std::optional<Posted> before_;    // the message before, if it was a WRITE
     std::optional<Posted> prepared_;  // waits for room

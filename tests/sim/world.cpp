@@ -53,6 +53,9 @@ World::World(const Scenario& scenario, EndFactory factory, Trace* trace)
                             .launch = &World::launch,
                             .world = this,
                             .host = 1}} {
+    if (scenario_.hostile) {
+        judge_.heed({Check::CompletionOrder, Check::Liveness, Check::Frames, Check::Bounds});
+    }
     make_connections(factory);
     for (const Restart& restart : scenario_.restarts) {
         events_.push({.at = restart.at, .host = restart.host, .kind = Event::Kind::Restart});
