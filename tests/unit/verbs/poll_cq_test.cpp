@@ -57,7 +57,7 @@ TEST_F(PollCqTest, service_level_of_a_datagram_is_the_kind_of_its_ip_header) {
     vrdma_cqe cqe{};
     cqe.qpn = qp_->qp_num;
     cqe.opcode = VRDMA_WC_RECV;
-    for (const int flags : {0, VRDMA_CQE_GRH, VRDMA_CQE_GRH | VRDMA_CQE_IPV4}) {
+    for (const unsigned flags : {0U, 0U + VRDMA_CQE_GRH, 0U + (VRDMA_CQE_GRH | VRDMA_CQE_IPV4)}) {
         cqe.flags = static_cast<std::uint8_t>(flags);
         device_.complete(cq_->handle, cqe);
     }
