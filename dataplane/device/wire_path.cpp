@@ -25,6 +25,7 @@ constexpr size_t kQueueLimit = 64;  // packets built for one link in a turn
 constexpr uint8_t kHopLimit = 64;
 constexpr Duration kFullPortRetry = Duration::microseconds(100);
 constexpr Duration kNeighbourRetry = Duration::milliseconds(1);
+static_assert(transport::kMaxRdAtomic == VRDMA_MAX_RD_ATOMIC, "checked by MODIFY_QP");
 constexpr uint64_t kProbeSecret = 0x70726f6265;  // tokens are drawn from another stream than keys
 constexpr uint64_t kLineRate = 12'500'000'000;   // bytes per second: where pacing would begin
 
@@ -291,8 +292,7 @@ const char* WirePath::connect(uint32_t slot) {
                             .destination_qpn = qp.attributes.dest_qpn,
                             .initial_psn = transport::Psn{qp.attributes.rq_psn},
                             .path_mtu = mtu,
-                            .max_dest_rd_atomic = std::min<uint8_t>(
-                                qp.attributes.max_dest_rd_atomic, transport::kMaxRdAtomic)});
+                            .max_dest_rd_atomic = qp.attributes.max_dest_rd_atomic});
     return nullptr;
 }
 
@@ -312,17 +312,16 @@ void WirePath::start(uint32_t slot) {
         remote.sender.reset({qp.attributes.dest_qpn, psn, mtu});
         return;
     }
-    remote.requester.reset(
-        {.peer = peer_kind(remote),
-         .destination_qpn = qp.attributes.dest_qpn,
-         .initial_psn = psn,
-         .path_mtu = mtu,
-         .timeout = qp.attributes.timeout,
-         .retry_count = qp.attributes.retry_count,
-         .rnr_retry = qp.attributes.rnr_retry,
-         .max_rd_atomic = std::min<uint8_t>(qp.attributes.max_rd_atomic, transport::kMaxRdAtomic),
-         .line_rate = kLineRate},
-        state_.now);
+    remote.requester.reset({.peer = peer_kind(remote),
+                            .destination_qpn = qp.attributes.dest_qpn,
+                            .initial_psn = psn,
+                            .path_mtu = mtu,
+                            .timeout = qp.attributes.timeout,
+                            .retry_count = qp.attributes.retry_count,
+                            .rnr_retry = qp.attributes.rnr_retry,
+                            .max_rd_atomic = qp.attributes.max_rd_atomic,
+                            .line_rate = kLineRate},
+                           state_.now);
 }
 
 void WirePath::disconnect(uint32_t slot) {

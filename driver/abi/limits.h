@@ -8,8 +8,8 @@ enum {
     VRDMA_MAX_QUEUE_ENTRIES = 32768,   /* SQ, RQ, SRQ depth; a power of two */
     VRDMA_MAX_CQ_ENTRIES = 4194304,    /* CQ depth; a power of two */
     VRDMA_MAX_SGE = 32,
-    VRDMA_MAX_INLINE = 512, /* bytes */
-    VRDMA_MAX_RD_ATOMIC = 128,
+    VRDMA_MAX_INLINE = 512,          /* bytes */
+    VRDMA_MAX_RD_ATOMIC = 16,        /* what a queue pair keeps for repeated READs and atomics */
     VRDMA_MAX_RANGES_PER_MR = 1024,  /* contiguous pieces of one memory region */
     VRDMA_MAX_MESSAGE_BYTES = 65536, /* one command or response on the attach socket */
     VRDMA_MAX_FDS_PER_MESSAGE = 4,

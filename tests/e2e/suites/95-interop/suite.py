@@ -124,18 +124,11 @@ def rows(text):
     ]
 
 
-# READs and atomics under way at once. Toward other hosts vRDMA has room for 16 although its device
-# reports 128; a peer that goes by the report gets the NAK "invalid request".
-OUTSTANDING = 16
-
-
 def perftest(ctx, role, program, options, size, disturbance=None, vnic="a", timeout=90):
     server, client = sides(ctx, role, vnic)
     guest = ctx.surroundings.guest
     if disturbance:
         guest.disturb(disturbance, disturbance)
-    if program.startswith(("ib_read", "ib_atomic")):
-        options = ["-o", OUTSTANDING, *options]
     ended = peers.pair_succeeds(server, client, program, ["-F", *options], timeout=timeout)
     equal(rows(ended.client.output), [size], "the sizes that the client reports")
     for side in (ended.client, ended.server):
