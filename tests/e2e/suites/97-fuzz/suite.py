@@ -17,12 +17,31 @@ def needs_clang():
 suite = Suite("fuzz", None, needs=needs_clang)
 
 
-@suite.case(timeout=420, slow=True)
-def parser_survives_a_minute_of_any_bytes(ctx):
-    ended = ctx.run(SOURCE / "tests/fuzz/run", "wire_parse", "dataplane/wire", "60", timeout=400)
+def fuzz_for_a_minute(ctx, target, folder, claimed):
+    """Runs the target; `claimed` names the files of which it reaches so many percent of the lines."""
+    ended = ctx.run(SOURCE / "tests/fuzz/run", target, folder, "60", timeout=400)
     print(ended.output)
     check(ended.status == 0, "the fuzzer found something (see above)")
-    for name in ("network.cpp", "parse.cpp"):
+    for name, percent in claimed.items():
         row = re.search(rf"^\S*{re.escape(name)}\s.*?([0-9.]+)%", ended.output, re.MULTILINE)
-        check(row is not None and float(row.group(1)) >= 90.0,
-              f"less than 90 % of the lines of {name} were reached")
+        check(row is not None and float(row.group(1)) >= percent,
+              f"less than {percent} % of the lines of {name} were reached")
+
+
+@suite.case(timeout=420, slow=True)
+def parser_survives_a_minute_of_any_bytes(ctx):
+    fuzz_for_a_minute(ctx, "wire_parse", "dataplane/wire", {"network.cpp": 90, "parse.cpp": 90})
+
+
+@suite.case(timeout=420, slow=True)
+def responder_survives_a_minute_of_lying_peers(ctx):
+    fuzz_for_a_minute(ctx, "responder", "dataplane/transport",
+                      {"rc_responder.cpp": 85, "uc_receiver.cpp": 90})
+
+
+@suite.case(timeout=420, slow=True)
+def queue_pairs_finish_after_a_minute_of_any_network(ctx):
+    fuzz_for_a_minute(ctx, "transport_pair", "dataplane/transport",
+                      {"rc_requester.cpp": 85, "rc_requester_answers.cpp": 80,
+                       "rc_requester_timers.cpp": 80, "loss_recovery.cpp": 80,
+                       "rc_responder.cpp": 85, "uc_sender.cpp": 90})
