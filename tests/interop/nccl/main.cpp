@@ -209,6 +209,9 @@ Result<void> run_bench(const Library& library, const Transport& ib, Stream& part
     if (!theirs) {
         return tl::make_unexpected(theirs.error());
     }
+    if (auto ended = socket->finalize(); !ended) {
+        return ended;
+    }
     fmt::print("{:>10} {:>12} {:>12} {:>12} {:>12} {:>8}\n", "bytes", "IB msg/s", "IB GB/s",
                "Socket msg/s", "Socket GB/s", "ratio");
     for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -219,6 +222,23 @@ Result<void> run_bench(const Library& library, const Transport& ib, Stream& part
                    b.gigabytes_per_second, a.messages_per_second / b.messages_per_second);
     }
     return {};
+}
+
+Result<void> run_mode(const Options& options, const Library& library, const Transport& transport,
+                      Stream& partner, const std::vector<std::uint64_t>& sizes) {
+    if (options.mode == "bench") {
+        return run_bench(library, transport, partner, options, sizes);
+    }
+    auto channel = Channel::establish(transport, 0, partner);
+    if (!channel) {
+        return tl::make_unexpected(channel.error());
+    }
+    const TrafficOptions plan = traffic_of(options, sizes);
+    if (options.mode == "until-error") {
+        return run_until_error(*channel, partner, plan);
+    }
+    const Result<void> done = run_data(*channel, partner, plan);
+    return done ? channel->close() : done;
 }
 
 Result<void> run(Options options, const Library& library) {
@@ -240,19 +260,9 @@ Result<void> run(Options options, const Library& library) {
     if (auto done = describe(*transport); !done) {
         return done;
     }
-    if (options.mode == "bench") {
-        return run_bench(library, *transport, *partner, options, *sizes);
-    }
-    auto channel = Channel::establish(*transport, 0, *partner);
-    if (!channel) {
-        return tl::make_unexpected(channel.error());
-    }
-    const TrafficOptions plan = traffic_of(options, *sizes);
-    if (options.mode == "until-error") {
-        return run_until_error(*channel, *partner, plan);
-    }
-    const Result<void> done = run_data(*channel, *partner, plan);
-    return done ? channel->close() : done;
+    const Result<void> done = run_mode(options, library, *transport, *partner, *sizes);
+    const Result<void> ended = transport->finalize();
+    return done ? ended : done;
 }
 
 }  // namespace

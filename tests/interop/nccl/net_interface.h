@@ -86,11 +86,12 @@ struct NetTable {
     NcclResult (*close_send)(void* send_comm);
     NcclResult (*close_receive)(void* receive_comm);
     NcclResult (*close_listen)(void* listen_comm);
+    AnyFunction only_for_gpus[3];
+    NcclResult (*finalize)(void* context);  ///< the table of version 10 ends before it
 };
-static_assert(sizeof(NetTable) == 17 * sizeof(AnyFunction));
+static_assert(sizeof(NetTable) == 21 * sizeof(AnyFunction));
 
-/// Behind these come functions that only the GPU's side needs.
-constexpr std::size_t kTableBytes10 = 20 * sizeof(AnyFunction);
-constexpr std::size_t kTableBytes11 = 22 * sizeof(AnyFunction);
+constexpr std::size_t kTableBytes10 = offsetof(NetTable, finalize);
+constexpr std::size_t kTableBytes11 = sizeof(NetTable) + sizeof(AnyFunction);  // and setNetAttr
 
 }  // namespace vrdma::nccl_net

@@ -238,4 +238,9 @@ Result<void> Transport::close_listen(void* comm) const {
     return checked("closeListen", table_->close_listen(comm));
 }
 
+Result<void> Transport::finalize() const {
+    return interface_version_ == 10 ? Result<void>()
+                                    : checked("finalize", table_->finalize(context_));
+}
+
 }  // namespace vrdma::nccl_net

@@ -64,6 +64,9 @@ class Transport {
     [[nodiscard]] verbs_util::Result<void> close_receive(void* comm) const;
     [[nodiscard]] verbs_util::Result<void> close_listen(void* comm) const;
 
+    /// Ends what init started, such as threads.
+    [[nodiscard]] verbs_util::Result<void> finalize() const;
+
   private:
     Transport(const NetTable* table, int interface_version)
         : table_(table), interface_version_(interface_version) {}
