@@ -28,12 +28,26 @@ Duration LossRecovery::reorder_window(const RttEstimator& rtt) const {
                      std::max(rtt.smoothed().ns, kMaxShortWindow.ns))};
 }
 
-void LossRecovery::on_delivered(const SendWindow& window, Sequence sequence, Instant now) {
+void LossRecovery::on_response(SendWindow& window, Sequence sequence, Instant now) {
+    if (!window.retransmitted(sequence) && sequence > in_order_) {
+        window.overtake(std::max(in_order_, window.base()), sequence, now);
+        in_order_ = sequence;
+    }
+}
+
+void LossRecovery::on_delivered(const SendWindow& window, Sequence sequence,
+                                const RttEstimator& rtt, Instant now) {
     const Stamp sent = window.sent_at(sequence);
     if (++calm_ >= kCalmDeliveries) {
         calm_ = 0;
         window_quarters_ =
             std::max<uint8_t>(static_cast<uint8_t>(window_quarters_ / 2), kFirstWindowQuarters);
+    }
+    // The time of an answer to what had waited says nothing, and what came sooner than it can was
+    // sent earlier (RFC 8985 6.2, step 2).
+    if (!window.retransmitted(sequence) ? !window.timed(sequence)
+                                        : sent.age(now) < rtt.minimum() && rtt.known()) {
+        return;
     }
     const int32_t later = any_ ? sent.compare(newest_sent_) : 1;
     if (later > 0 || (later == 0 && sequence > newest_)) {
@@ -59,24 +73,31 @@ WindowBits LossRecovery::detect(SendWindow& window, Sequence from, Sequence end,
                                 const RttEstimator& rtt, Instant now) {
     deadline_ = Instant::never();
     WindowBits lost;
-    if (!any_ || from >= end) {
+    if ((!any_ && in_order_ == 0) || from >= end) {
         return lost;
     }
     // The time of the newest alone may be that of an answer that had its turn early.
     const Duration patience{std::max(newest_rtt_.ns, rtt.smoothed().ns) + reorder_window(rtt).ns};
-    window.each_flying(from, end, [&](Sequence s) {
-        const Stamp sent = window.sent_at(s);
-        const int32_t later = sent.compare(newest_sent_);
-        if (later > 0 || (later == 0 && s > newest_) || window.waiting(s)) {
-            return;
-        }
-        const Duration age = sent.age(now);
-        if (age >= patience) {
+    const auto judge = [&](Sequence s, Duration age, Duration limit) {
+        if (age >= limit) {
             window.lose(s, s + 1);
             lost.set(s);
         } else {
-            deadline_ = std::min(deadline_, now + Duration{patience.ns - age.ns + Stamp::kTick.ns});
+            deadline_ = std::min(deadline_, now + Duration{limit.ns - age.ns + Stamp::kTick.ns});
         }
+    };
+    const Duration overtaken_patience = reorder_window(rtt);
+    window.each_flying(from, end, [&](Sequence s) {
+        const Stamp sent = window.sent_at(s);
+        if (window.overtaken(s)) {
+            judge(s, sent.age(now), overtaken_patience);
+            return;
+        }
+        const int32_t later = sent.compare(newest_sent_);
+        if (!any_ || later > 0 || (later == 0 && s > newest_) || window.waiting(s)) {
+            return;
+        }
+        judge(s, sent.age(now), patience);
     });
     return lost;
 }

@@ -4,6 +4,9 @@
 // A packet is lost when one that was sent later has arrived and the packet itself has had a round
 // trip and the reordering window to arrive. So nothing is repeated more than once per round trip,
 // and a network that reorders costs nothing once the window has learnt how much it does.
+//
+// Responses need no round trip to judge by: those that were asked for once leave the peer in the
+// order of their numbers, so one is lost the reordering window after a later one overtook it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +20,11 @@ namespace vrdma::transport {
 class LossRecovery {
   public:
     // `sequence` arrived at the peer (a response: here). Before SendWindow::deliver().
-    void on_delivered(const SendWindow& window, Sequence sequence, Instant now);
+    void on_delivered(const SendWindow& window, Sequence sequence, const RttEstimator& rtt,
+                      Instant now);
+    // A response arrived: the peer sends those it was asked for once in the order of their numbers.
+    // Before on_delivered().
+    void on_response(SendWindow& window, Sequence sequence, Instant now);
     // A packet that was taken for lost had only been late. Many of one round trip count as one.
     void on_needless(const RttEstimator& rtt, Instant now);
     // Marks what is lost of [from, end) of the window; returns which.
@@ -33,6 +40,7 @@ class LossRecovery {
   private:
     Instant deadline_ = Instant::never();
     Instant needless_at_{};
+    Sequence in_order_ = 0;  // the newest answer to what was asked for once
     // The packet sent last among those that arrived.
     Sequence newest_ = 0;
     Stamp newest_sent_;

@@ -191,17 +191,17 @@ class RcRequester {
     [[nodiscard]] Answer on_nak(Sequence sequence, uint8_t code, Instant now);
     [[nodiscard]] Answer on_rnr_nak(Sequence sequence, uint8_t timer_code, Instant now);
     [[nodiscard]] Answer on_response(const wire::Packet& packet, Instant now);
-    [[nodiscard]] Answer on_next_response(const wire::Packet& packet, const Unit& part,
-                                          Instant now);
+    [[nodiscard]] Answer on_next_response(const wire::Packet& packet, Instant now);
     [[nodiscard]] uint32_t payload_of(const Outstanding& m, Sequence sequence) const;
     void take_sack(const wire::SackEth& sack, Instant now);
     // Everything before `upto` was executed by the peer.
-    void acknowledge(Sequence upto, Instant now);
+    enum class Source : uint8_t { Acknowledgement, Response };
+    void acknowledge(Sequence upto, Instant now, Source source = Source::Acknowledgement);
     // The peer has received the requests (it may only hold them); a response is here.
-    void arrived(Sequence from, Sequence end, Instant now);
+    void arrived(Sequence from, Sequence end, Instant now, Source source);
     void answered(Sequence sequence, Instant now);
     // It arrived, and had arrived before.
-    void second_copy(Sequence sequence, LossRecovery& recovery);
+    void second_copy(Sequence sequence, bool response);
     void progress(Instant now);
     // The responses from response_next_ on are missing though later answers came.
     void implied_nak();
@@ -274,6 +274,6 @@ class RcRequester {
     ReorderBuffer held_;
 };
 static_assert(std::is_trivially_copyable_v<RcRequester>, "lives in the arena");
-static_assert(sizeof(RcRequester) <= 6400, "what a remote queue pair costs");
+static_assert(sizeof(RcRequester) <= 6464, "what a remote queue pair costs");
 
 }  // namespace vrdma::transport

@@ -58,7 +58,7 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
             if (packet.sack.echo_valid) {
                 const Sequence echo = expand(Psn::of(packet.sack.echo_psn), acked_);
                 if (echo < acked_) {
-                    second_copy(echo, requests_);
+                    second_copy(echo, false);
                 }
             }
             answer = on_acknowledge(packet, now);
@@ -96,11 +96,16 @@ Answer RcRequester::receive(const wire::Packet& packet, Instant now) {
     return answer;
 }
 
-void RcRequester::second_copy(Sequence sequence, LossRecovery& recovery) {
+void RcRequester::second_copy(Sequence sequence, bool response) {
     if (config_.peer == PeerKind::Vrdma && sequence + kWindowPackets >= window_.sent() &&
         window_.retransmitted(sequence)) {
         ++statistics_.spurious_retransmissions;
-        recovery.on_needless(rtt_, received_at_);
+        // Of a response: its request may have been the late one.
+        requests_.on_needless(rtt_, received_at_);
+        if (response) {
+            responses_.on_needless(rtt_, received_at_);
+        }
+        swift_.on_needless(received_at_, rtt_.smoothed());
     }
 }
 
@@ -216,7 +221,7 @@ void RcRequester::take_sack(const wire::SackEth& sack, Instant now) {
     if (sack.echo_valid) {
         const Sequence echo = expand(Psn::of(sack.echo_psn), window_.sent());
         if (echo < window_.sent() && echo + kWindowPackets >= window_.sent() &&
-            !window_.retransmitted(echo)) {
+            window_.timed(echo)) {
             const Duration rtt{window_.sent_at(echo).age(now).ns - int64_t{sack.hold_ns}};
             if (rtt.ns > 0) {
                 news_rtt_ = rtt;
@@ -243,7 +248,7 @@ void RcRequester::take_sack(const wire::SackEth& sack, Instant now) {
             if (s < acked_ || s >= window_.sent() || window_.delivered(s)) {
                 continue;
             }
-            arrived(s, s + 1, now);
+            arrived(s, s + 1, now, Source::Acknowledgement);
             if (has_response(at(find(s)).operation)) {
                 window_.wait(s, s + 1);
             } else {
@@ -253,7 +258,7 @@ void RcRequester::take_sack(const wire::SackEth& sack, Instant now) {
     }
 }
 
-void RcRequester::acknowledge(Sequence upto, Instant now) {
+void RcRequester::acknowledge(Sequence upto, Instant now, Source source) {
     if (upto <= acked_) {
         return;
     }
@@ -261,10 +266,10 @@ void RcRequester::acknowledge(Sequence upto, Instant now) {
         const Outstanding& m = at(ack_);
         const Sequence to = std::min(m.end(), upto);
         if (has_response(m.operation)) {
-            arrived(acked_, to, now);
+            arrived(acked_, to, now, source);
             window_.stop_waiting(acked_, to, now);
         } else {
-            arrived(acked_, to, now);
+            arrived(acked_, to, now, source);
             window_.deliver(acked_, to);
         }
         acked_ = to;
@@ -275,16 +280,21 @@ void RcRequester::acknowledge(Sequence upto, Instant now) {
     progress(now);
 }
 
-void RcRequester::arrived(Sequence from, Sequence end, Instant now) {
+void RcRequester::arrived(Sequence from, Sequence end, Instant now, Source source) {
     if (config_.peer == PeerKind::Vrdma) {
         if (window_.any_lost(from, end)) {
             requests_.on_needless(rtt_, now);
+            swift_.on_needless(now, rtt_.smoothed());
         }
-        window_.each_flying(from, end, [this, now](Sequence s) {
-            if (!window_.waiting(s)) {
-                requests_.on_delivered(window_, s, now);
-            }
-        });
+        // A response says that its request was executed, but not what else was there by then: those
+        // behind it may have arrived long ago and have their answers in the queue behind this one.
+        if (source == Source::Acknowledgement) {
+            window_.each_flying(from, end, [this, now](Sequence s) {
+                if (!window_.waiting(s)) {
+                    requests_.on_delivered(window_, s, rtt_, now);
+                }
+            });
+        }
     }
 }
 
@@ -293,10 +303,15 @@ void RcRequester::answered(Sequence sequence, Instant now) {
         return;  // it was held
     }
     if (config_.peer == PeerKind::Vrdma) {
+        responses_.on_response(window_, sequence, now);
         if (window_.lost(sequence)) {
             responses_.on_needless(rtt_, now);
+            swift_.on_needless(now, rtt_.smoothed());
         } else {
-            responses_.on_delivered(window_, sequence, now);
+            responses_.on_delivered(window_, sequence, rtt_, now);
+        }
+        if (sequence == unit(at(find(sequence)), sequence).begin && window_.timed(sequence)) {
+            news_rtt_ = window_.sent_at(sequence).age(now);
         }
     }
     window_.deliver(sequence, sequence + 1);
@@ -346,7 +361,7 @@ Answer RcRequester::on_response(const wire::Packet& packet, Instant now) {
     }
     const Sequence sequence = expand(Psn::of(packet.bth.psn), response_next_);
     if (sequence < response_next_) {
-        second_copy(sequence, responses_);
+        second_copy(sequence, true);
         return drop(DropReason::Duplicate);
     }
     if (sequence >= window_.sent()) {
@@ -380,16 +395,16 @@ Answer RcRequester::on_response(const wire::Packet& packet, Instant now) {
             cnp_.on_marked(now);
         }
     }
-    acknowledge(part.end, now);
+    acknowledge(part.end, now, Source::Response);
     if (sequence == response_next_) {
-        return on_next_response(packet, part, now);
+        return on_next_response(packet, now);
     }
     if (config_.peer == PeerKind::Standard) {
         implied_nak();
         return drop(DropReason::PsnAhead);
     }
     if (held_.holds(sequence)) {
-        second_copy(sequence, responses_);
+        second_copy(sequence, true);
         return drop(DropReason::Duplicate);
     }
     return {.action = Answer::Action::Hold, .sequence = sequence};
@@ -400,12 +415,9 @@ uint32_t RcRequester::payload_of(const Outstanding& m, Sequence sequence) const 
     return std::min(m.length - offset, config_.path_mtu);
 }
 
-Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& part, Instant now) {
+Answer RcRequester::on_next_response(const wire::Packet& packet, Instant now) {
     const Outstanding& m = at(response_);
     const Sequence sequence = response_next_;
-    if (sequence == part.begin && !window_.retransmitted(sequence) && !held_.holds(sequence)) {
-        news_rtt_ = window_.sent_at(sequence).age(now);
-    }
     answered(sequence, now);
     held_.release(sequence, sequence + 1);
     progress(now);
@@ -435,8 +447,10 @@ Answer RcRequester::on_next_response(const wire::Packet& packet, const Unit& par
 }
 
 void RcRequester::hold(Sequence sequence, HeldPacket packet) {
+    const uint32_t in_flight_before = window_.in_flight();
     held_.hold(sequence, sequence + 1, packet);
     answered(sequence, received_at_);
+    tell_swift(in_flight_before, received_at_);
     detect_losses(received_at_);
 }
 

@@ -53,8 +53,7 @@ Instant RcRequester::timer_deadline() const {
 }
 
 Instant RcRequester::probe_deadline() const {
-    if (config_.peer != PeerKind::Vrdma || probed_ || !rtt_.known() || !unfinished() ||
-        window_.any_lost()) {
+    if (config_.peer != PeerKind::Vrdma || probed_ || !rtt_.known() || !unfinished()) {
         return Instant::never();
     }
     return last_sent_ + Duration{2 * rtt_.smoothed().ns + kProbeSlack.ns};
@@ -144,6 +143,9 @@ void RcRequester::on_probe() {
     probed_ = true;
     beyond_window_ = true;
     ++statistics_.tail_probes;
+    if (window_.any_lost()) {
+        return;  // it waits for room, and what flies may be lost, too
+    }
     Sequence newest = window_.sent();
     window_.each_flying(window_.base(), window_.sent(), [&](Sequence s) {
         if (!window_.waiting(s)) {

@@ -56,7 +56,7 @@ class SendWindow {
     void send(Sequence end, Instant now) {
         flying_.set_range(sent_, end);
         retransmitted_.clear_range(sent_, end);
-        waiting_.clear_range(sent_, end);
+        forget_delay(sent_, end);
         stamp(sent_, end, now);
         sent_ = end;
     }
@@ -65,7 +65,7 @@ class SendWindow {
         lost_.clear_range(from, end);
         flying_.set_range(from, end);
         retransmitted_.set_range(from, end);
-        waiting_.clear_range(from, end);
+        forget_delay(from, end);
         stamp(from, end, now);
     }
     void deliver(Sequence from, Sequence end) {
@@ -80,7 +80,7 @@ class SendWindow {
     // [from, end), delivered or not, must be sent again.
     void lose_again(Sequence from, Sequence end) {
         flying_.clear_range(from, end);
-        waiting_.clear_range(from, end);
+        forget_delay(from, end);
         lost_.set_range(from, end);
         base_ = std::min(base_, from);
     }
@@ -89,11 +89,20 @@ class SendWindow {
         lost_.move_range(from, end, flying_);
         waiting_.set_range(from, end);
     }
-    // They are executed now: from here on their answers are on the way. How long it takes them says
-    // nothing about the path, just as with what was sent twice.
+    // They are executed now: from here on their answers are on the way.
     void stop_waiting(Sequence from, Sequence end, Instant now) {
         waiting_.each_set(from, end, [this, now](Sequence s) { stamps_[index(s)] = Stamp(now); });
-        waiting_.move_range(from, end, retransmitted_);
+        waiting_.move_range(from, end, waited_);
+    }
+    // What was asked for once of [from, end) and still flies has been overtaken, now; its stamp
+    // says so from here on.
+    void overtake(Sequence from, Sequence end, Instant now) {
+        flying_.each_set(from, end, [this, now](Sequence s) {
+            if (!retransmitted_.test(s) && !overtaken_.test(s)) {
+                overtaken_.set(s);
+                stamps_[index(s)] = Stamp(now);
+            }
+        });
     }
 
     [[nodiscard]] bool any_lost() const { return !lost_.empty(); }
@@ -110,6 +119,12 @@ class SendWindow {
     }
     [[nodiscard]] bool waiting(Sequence at) const { return waiting_.test(at); }
     [[nodiscard]] bool retransmitted(Sequence at) const { return retransmitted_.test(at); }
+    [[nodiscard]] bool overtaken(Sequence at) const { return overtaken_.test(at); }
+    // The time since sent_at() is that of one way to the peer and back.
+    [[nodiscard]] bool timed(Sequence at) const {
+        return !retransmitted_.test(at) && !waiting_.test(at) && !waited_.test(at) &&
+               !overtaken_.test(at);
+    }
     // Of one of the last kWindowPackets before sent().
     [[nodiscard]] Stamp sent_at(Sequence at) const { return stamps_[index(at)]; }
     [[nodiscard]] bool all_delivered(Sequence from, Sequence end) const {
@@ -127,6 +142,11 @@ class SendWindow {
     static constexpr uint32_t index(Sequence at) {
         return static_cast<uint32_t>(at) & (kWindowPackets - 1);
     }
+    void forget_delay(Sequence from, Sequence end) {
+        waiting_.clear_range(from, end);
+        waited_.clear_range(from, end);
+        overtaken_.clear_range(from, end);
+    }
     void stamp(Sequence from, Sequence end, Instant now) {
         for (Sequence s = from; s != end; ++s) {
             stamps_[index(s)] = Stamp(now);
@@ -138,7 +158,9 @@ class SendWindow {
     WindowBits flying_;
     WindowBits lost_;
     WindowBits retransmitted_;
-    WindowBits waiting_;
+    WindowBits waiting_;    // at the peer, for what was sent before
+    WindowBits waited_;     // there
+    WindowBits overtaken_;  // by a later answer
     std::array<Stamp, kWindowPackets> stamps_{};
 };
 

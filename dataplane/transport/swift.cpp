@@ -4,7 +4,9 @@
 //
 // A lost packet alone is no sign of congestion: this transport exists for networks that lose
 // packets. It counts when a large share of a round is lost, or when the timer had to find it, and
-// never makes the window as small as delay and marks do.
+// never makes the window as small as delay and marks do. When it turns out that nothing was lost,
+// the window is again what it was (as RFC 4015 does for TCP): a network that turns packets around
+// would otherwise begin with the smallest window, and grow it by a packet a round trip.
 #include "dataplane/transport/swift.h"
 
 #include <algorithm>
@@ -22,6 +24,9 @@ constexpr double kMarkGain = 1.0 / 16;     // DCTCP, RFC 8257 4.2: g
 constexpr double kCongestiveLoss = 0.125;  // of a round
 constexpr double kMinWindowByLoss = 8;
 constexpr double kMinWindowByTimeout = 2;
+// A needless repetition is known when its second copy is reported: a round trip and the queue that
+// the repetitions made. Later it speaks of another loss.
+constexpr int64_t kUndoRounds = 8;
 // Queueing that is accepted: several turns of two busy workers and a full window of another queue
 // pair at 40 Gb/s.
 constexpr Duration kQueueAllowance = Duration::microseconds(150);
@@ -43,6 +48,7 @@ void Swift::decrease(double factor, Instant now) {
     window_ = std::max(window_ * factor, kMinWindow);
     decreased_at_ = now;
     starting_ = false;
+    before_loss_ = 0;
 }
 
 void Swift::on_ack(const AckEvent& event) {
@@ -51,6 +57,7 @@ void Swift::on_ack(const AckEvent& event) {
     delivered_ += event.delivered;
     if (event.marked > 0) {
         starting_ = false;
+        before_loss_ = 0;
     }
     if (event.rtt.ns > 0) {
         const int64_t target = event.minimum_rtt.ns + kQueueAllowance.ns;
@@ -89,8 +96,22 @@ void Swift::on_loss(const LossEvent& event) {
     const double least = event.timeout ? kMinWindowByTimeout : kMinWindowByLoss;
     const bool many = lost_ > kCongestiveLoss * window_;
     if ((event.timeout || many) && window_ > least && may_decrease(event.now, event.smoothed_rtt)) {
+        const double before = std::max(window_, before_loss_);
+        const bool starting = starting_ || started_before_loss_;
         decrease(std::max(1 - kMaxDecrease, least / window_), event.now);
+        before_loss_ = before;
+        started_before_loss_ = starting;
     }
+}
+
+void Swift::on_needless(Instant now, Duration smoothed_rtt) {
+    const bool fresh = now - decreased_at_ <= smoothed_rtt * kUndoRounds;
+    if (fresh && before_loss_ > window_) {
+        window_ = before_loss_;
+        starting_ = started_before_loss_;
+    }
+    before_loss_ = 0;
+    started_before_loss_ = false;
 }
 
 }  // namespace vrdma::transport

@@ -14,6 +14,8 @@ class Swift {
   public:
     void on_ack(const AckEvent& event);
     void on_loss(const LossEvent& event);
+    // What on_loss() was told of had only been late: what it took from the window comes back.
+    void on_needless(Instant now, Duration smoothed_rtt);
 
     // Packets that may be in flight; at least 1.
     [[nodiscard]] uint32_t window() const {
@@ -30,6 +32,7 @@ class Swift {
     void end_round(const AckEvent& event);
 
     double window_ = kFirstWindow;
+    double before_loss_ = 0;   // the window before the last decrease, if that was for a loss
     double marked_share_ = 0;  // of packets, smoothed over rounds (DCTCP's alpha)
     Instant decreased_at_{};
     Instant round_began_{};
@@ -38,6 +41,7 @@ class Swift {
     uint32_t marked_ = 0;
     uint32_t delivered_ = 0;
     uint32_t lost_ = 0;
+    bool started_before_loss_ = false;
     bool starting_ = true;  // doubling, until the path answers for the first time
 
     static constexpr double kFirstWindow = 32;

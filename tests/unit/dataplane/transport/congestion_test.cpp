@@ -83,6 +83,31 @@ TEST_F(SwiftTest, loss_of_a_large_share_halves) {
     EXPECT_EQ(swift.window(), 16U);
 }
 
+TEST_F(SwiftTest, needless_repetition_gives_back_what_the_loss_took) {
+    lose(10);
+    now = now + kRtt;
+    lose(10);
+    ASSERT_LT(swift.window(), 16U);
+    now = now + kRtt;
+    swift.on_needless(now, kRtt);
+    EXPECT_EQ(swift.window(), 32U);
+}
+
+TEST_F(SwiftTest, needless_repetition_much_later_gives_nothing_back) {
+    lose(10);
+    now = now + kRtt * 9;
+    swift.on_needless(now, kRtt);
+    EXPECT_EQ(swift.window(), 16U);
+}
+
+TEST_F(SwiftTest, needless_repetition_gives_not_back_what_delay_or_marks_took) {
+    lose(10);
+    round(Duration::milliseconds(50));
+    ASSERT_EQ(swift.window(), 8U);
+    swift.on_needless(now, kRtt);
+    EXPECT_EQ(swift.window(), 8U);
+}
+
 TEST_F(SwiftTest, timeout_halves) {
     lose(1, true);
     EXPECT_EQ(swift.window(), 16U);

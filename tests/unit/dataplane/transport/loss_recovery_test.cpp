@@ -16,8 +16,12 @@ class LossRecoveryTest : public testing::Test {
     void send_at(int64_t us) { window.send(window.sent() + 1, at(us)); }
     static Instant at(int64_t us) { return Instant{1'000'000'000 + us * 1000}; }
     void arrive(Sequence s, int64_t us) {
-        recovery.on_delivered(window, s, at(us));
+        recovery.on_delivered(window, s, rtt, at(us));
         window.deliver(s, s + 1);
+    }
+    void respond(Sequence s, int64_t us) {
+        recovery.on_response(window, s, at(us));
+        arrive(s, us);
     }
     uint32_t detect(int64_t us) {
         return recovery.detect(window, window.base(), window.sent(), rtt, at(us)).count();
@@ -112,6 +116,38 @@ TEST_F(LossRecoveryTest, request_that_the_peer_holds_is_not_lost) {
     window.wait(kFirst, kFirst + 1);
     arrive(kFirst + 1, 101);
     EXPECT_EQ(detect(10'000), 0U);
+}
+
+TEST_F(LossRecoveryTest, response_is_lost_the_reordering_window_after_a_later_one) {
+    window.send(kFirst + 3, at(0));
+    respond(kFirst + 1, 1000);
+    EXPECT_EQ(detect(1024), 0U);
+    EXPECT_NEAR(static_cast<double>((recovery.deadline() - at(1025)).ns), 0, 100);
+    EXPECT_EQ(detect(1026), 1U);
+    EXPECT_TRUE(window.lost(kFirst));
+    EXPECT_TRUE(window.flying(kFirst + 2));
+}
+
+// It was executed when a request sent before it was there: long after it was sent, but before those
+// that were sent later.
+TEST_F(LossRecoveryTest, answer_to_what_waited_at_the_peer_makes_no_later_response_lost) {
+    send_at(0);
+    send_at(50);
+    window.wait(kFirst, kFirst + 1);
+    window.stop_waiting(kFirst, kFirst + 1, at(200));
+    respond(kFirst, 201);
+    EXPECT_EQ(detect(10'000), 0U);
+}
+
+TEST_F(LossRecoveryTest, rfc8985_6_2_answer_sooner_than_a_round_trip_is_that_of_the_first_copy) {
+    send_at(0);
+    send_at(1);
+    arrive(kFirst + 1, 101);
+    ASSERT_EQ(detect(130), 1U);
+    send_at(131);
+    window.send_again(kFirst, kFirst + 1, at(132));
+    arrive(kFirst, 140);
+    EXPECT_EQ(detect(10'000), 0U);  // what was sent at 131 was not overtaken
 }
 
 TEST_F(LossRecoveryTest, timeout_forgets_what_arrived) {

@@ -362,6 +362,58 @@ TEST_F(RcRequesterVrdmaTest, read_that_the_peer_holds_is_not_sent_again) {
     EXPECT_EQ(plans[0].fields.psn, psn(1));
 }
 
+// The answer of a request that was sent again says nothing about requests sent before that: their
+// answers are in the queue behind it.
+TEST_F(RcRequesterVrdmaTest, read_behind_one_sent_again_is_not_lost_when_that_is_answered) {
+    measure();
+    post(1, Operation::Read);
+    post(2, Operation::Read);
+    poll();
+    advance(100);
+    sack(1, {2}, 2);
+    advance(25);
+    post(3, Operation::Read);
+    ASSERT_EQ(poll().size(), 1U);
+    advance(5);
+    requester.on_deadline(now);
+    const auto again = poll();
+    ASSERT_EQ(again.size(), 1U);
+    EXPECT_EQ(again[0].fields.psn, psn(1));
+    advance(125);
+    for (const uint32_t i : {1U, 2U}) {
+        EXPECT_EQ(
+            requester.receive(read_response(Opcode::RcReadResponseOnly, psn(i), 8), now).action,
+            Answer::Action::Place);
+    }
+    advance(50);
+    requester.on_deadline(now);
+    EXPECT_TRUE(poll().empty());
+    EXPECT_EQ(requester.statistics().retransmitted_packets, 1U);
+}
+
+// Otherwise nothing goes out until the timer: there is no room for what is lost, and what fills
+// the room may be lost, too.
+TEST_F(RcRequesterVrdmaTest, lost_packet_without_room_is_probed_with) {
+    measure();
+    for (uint32_t i = 0; i < 40; ++i) {
+        post(i, Operation::Send);
+    }
+    poll();
+    advance(100);
+    sack(1, {9, 10, 11, 12, 13, 14, 15, 16});
+    poll();
+    advance(30);
+    requester.on_deadline(now);  // eight are lost, and the window is halved
+    ASSERT_TRUE(poll().empty());
+    now = requester.next_deadline();
+    requester.on_deadline(now);
+    const auto plans = poll();
+    ASSERT_EQ(plans.size(), 1U);
+    EXPECT_EQ(plans[0].fields.psn, psn(1));
+    EXPECT_EQ(requester.statistics().tail_probes, 1U);
+    EXPECT_EQ(requester.statistics().timeouts, 0U);
+}
+
 TEST_F(RcRequesterVrdmaTest, congestion_window_limits_what_flies_and_the_last_asks_for_an_ack) {
     post(1, Operation::Send, 200 * kMtu);
     const auto plans = poll();
