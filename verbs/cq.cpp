@@ -4,9 +4,10 @@
 // that number is what ibv_cq.cqe tells.
 //
 // Events: arming stores a new value in the shared header and fences; the device sends one event for
-// each value it acts on. A request for the next completion outranks one for the next solicited
-// completion (IBA 11.4.2.2), so arming for solicited ones while "next" has not been answered keeps
-// "next".
+// each value it acts on. A completion that is there already when the program arms is an event too,
+// which we make: HCAs do it, and UCX does not poll between arming and going to sleep. A request for
+// the next completion outranks one for the next solicited completion (IBA 11.4.2.2), so arming for
+// solicited ones while "next" has not been answered keeps "next".
 //
 // Destroying waits until the program has acknowledged every event it has read, as a kernel's device
 // does: libibverbs follows the event's pointer to us after its read. How many events there were is
@@ -37,6 +38,25 @@ struct CqRequest {
 };
 
 constexpr std::size_t kRingOffset = sizeof(vrdma_cq_header);
+
+// Under the lock: there is a completion that the program has not polled and that an arm of this
+// type is about.
+bool has_unread(const Cq& cq, std::uint32_t type) {
+    if (cq.channel == nullptr) {
+        return false;
+    }
+    for (std::uint32_t index = cq.consumer; index - cq.consumer < cq.entries(); ++index) {
+        const vrdma_cqe* cqe = cq.entry(index);
+        if (cqe == nullptr) {
+            return false;
+        }
+        if (type == VRDMA_ARM_NEXT || (cqe->flags & VRDMA_CQE_SOLICITED) != 0 ||
+            cqe->status != VRDMA_WC_SUCCESS) {
+            return true;
+        }
+    }
+    return false;
+}
 
 std::size_t block_bytes(std::uint32_t entries) {
     return kRingOffset + std::size_t{entries} * sizeof(vrdma_cqe);
@@ -225,6 +245,7 @@ int destroy_cq(ibv_cq* ibcq) {
 
 int req_notify_cq(ibv_cq* ibcq, int solicited_only) {
     Cq& cq = *Cq::of(ibcq);
+    bool event_is_due = false;
     {
         const CqGuard guard(cq);
         std::uint32_t type = VRDMA_ARM_SOLICITED;
@@ -232,14 +253,21 @@ int req_notify_cq(ibv_cq* ibcq, int solicited_only) {
             type = VRDMA_ARM_NEXT;
             cq.waits_for_next.store(true, std::memory_order_relaxed);
         }
-        ++cq.arms;
-        std::atomic_ref(cq.header->arm)
-            .store(cq.arms << VRDMA_ARM_COUNT_SHIFT | type, std::memory_order_release);
-        // Before the program's next poll (driver/abi/queue.h): either that finds the completion, or
-        // the device finds us armed.
-        std::atomic_thread_fence(std::memory_order_seq_cst);
+        event_is_due = has_unread(cq, type);
+        if (!event_is_due) {
+            ++cq.arms;
+            std::atomic_ref(cq.header->arm)
+                .store(cq.arms << VRDMA_ARM_COUNT_SHIFT | type, std::memory_order_release);
+            // Before our next look (driver/abi/queue.h): either that finds the completion, or the
+            // device finds us armed. When both happen there are two events; programs bear that.
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+            event_is_due = has_unread(cq, type);
+        }
     }
     if (cq.context->dead() && !cq.context->abandoned && has_outstanding_requests(cq)) {
+        event_is_due = true;
+    }
+    if (event_is_due && !cq.context->abandoned) {
         const std::lock_guard lock(cq.context->event_mutex);
         cq.context->channels.wake(cq);
     }

@@ -289,7 +289,8 @@ void Responder::finish_receive(uint32_t slot, const Slice& slice, uint8_t opcode
                   .src_qpn_or_index = slice.source_qpn,
                   .status = VRDMA_WC_SUCCESS,
                   .opcode = opcode,
-                  .flags = static_cast<uint8_t>(flags | (with_imm ? VRDMA_CQE_WITH_IMM : 0)),
+                  .flags = static_cast<uint8_t>(flags | (with_imm ? VRDMA_CQE_WITH_IMM : 0) |
+                                                (slice.solicited ? VRDMA_CQE_SOLICITED : 0)),
                   .vendor_err = 0,
                   .solicited = slice.solicited,
               });

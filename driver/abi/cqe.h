@@ -36,10 +36,11 @@ enum vrdma_wc_opcode {
 };
 
 enum {
-    VRDMA_CQE_WITH_IMM = 1 << 0, /* imm_data is valid */
-    VRDMA_CQE_GRH = 1 << 1,      /* the first 40 bytes of the buffer are the GRH area (UD) */
-    VRDMA_CQE_SRQ = 1 << 2,      /* the receive came from a shared receive queue */
-    VRDMA_CQE_IPV4 = 1 << 3,     /* what the GRH area ends with is an IPv4 header, not IPv6 */
+    VRDMA_CQE_WITH_IMM = 1 << 0,  /* imm_data is valid */
+    VRDMA_CQE_GRH = 1 << 1,       /* the first 40 bytes of the buffer are the GRH area (UD) */
+    VRDMA_CQE_SRQ = 1 << 2,       /* the receive came from a shared receive queue */
+    VRDMA_CQE_IPV4 = 1 << 3,      /* what the GRH area ends with is an IPv4 header, not IPv6 */
+    VRDMA_CQE_SOLICITED = 1 << 4, /* the sender asked for an event of this one */
 };
 
 struct vrdma_cqe {

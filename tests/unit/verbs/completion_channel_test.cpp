@@ -55,6 +55,40 @@ TEST_F(CompletionChannelTest, cq_that_is_not_armed_sends_none) {
     EXPECT_FALSE(readable());
 }
 
+// UCX arms after its last poll and sleeps without another.
+TEST_F(CompletionChannelTest, arming_with_an_unread_completion_sends_one_event) {
+    complete_send(qp_, 0);
+    ibv_req_notify_cq(cq_, 0);
+    one_event_for(cq_);
+    EXPECT_FALSE(readable());
+    EXPECT_EQ(poll(cq_).size(), 1U);
+    ibv_req_notify_cq(cq_, 0);
+    EXPECT_FALSE(readable());
+    complete_send(qp_, 1);
+    one_event_for(cq_);
+    ibv_ack_cq_events(cq_, 2);
+}
+
+TEST_F(CompletionChannelTest, arming_for_solicited_looks_only_for_solicited_and_failed_ones) {
+    vrdma_cqe cqe{};
+    cqe.qpn = qp_->qp_num;
+    cqe.opcode = VRDMA_WC_RECV;
+    device_.complete(cq_->handle, cqe);
+    ibv_req_notify_cq(cq_, 1);
+    EXPECT_FALSE(readable());
+    cqe.flags = VRDMA_CQE_SOLICITED;
+    device_.complete(cq_->handle, cqe);
+    ibv_req_notify_cq(cq_, 1);
+    one_event_for(cq_);
+    EXPECT_EQ(poll(cq_).size(), 2U);
+    cqe.flags = 0;
+    cqe.status = VRDMA_WC_LOC_PROT_ERR;
+    device_.complete(cq_->handle, cqe);
+    ibv_req_notify_cq(cq_, 1);
+    one_event_for(cq_);
+    ibv_ack_cq_events(cq_, 2);
+}
+
 TEST_F(CompletionChannelTest, cq_on_a_foreign_channel_is_einval) {
     ibv_comp_channel foreign{.context = context_, .fd = 0, .refcnt = 0};
     errno = 0;
