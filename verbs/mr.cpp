@@ -12,8 +12,6 @@
 // it decides how fast the program will be.
 #include "verbs/mr.h"
 
-#include <fcntl.h>
-
 #include <cerrno>
 #include <memory>
 #include <new>
@@ -198,13 +196,10 @@ ibv_mr* reg_mr(ibv_pd* pd, void* address, std::size_t length, std::uint64_t iova
     return &mr.release()->base.mr;
 }
 
-ibv_mr* reg_dmabuf_mr(ibv_pd*, std::uint64_t, std::size_t, std::uint64_t, int fd, int) {
-    // Programs ask with a descriptor of -1 whether the verb exists, and expect EBADF.
-    if (fd < 0 || ::fcntl(fd, F_GETFD) < 0) {
-        fail("reg_dmabuf_mr", EBADF, "the descriptor is not open");
-    } else {
-        fail("reg_dmabuf_mr", EOPNOTSUPP, "device memory is not supported");
-    }
+ibv_mr* reg_dmabuf_mr(ibv_pd*, std::uint64_t, std::size_t, std::uint64_t, int, int) {
+    // Also for a descriptor of -1, with which NCCL and UCX ask whether the verb exists: they take
+    // EBADF for a yes, and would register the GPU's memory instead of copying it to the host's.
+    fail("reg_dmabuf_mr", EOPNOTSUPP, "device memory is not supported");
     return nullptr;
 }
 
