@@ -270,8 +270,9 @@ void Context::device_lost() {
     }
     channel->mark_dead();
     log(LogLevel::error,
-        "device=%s event=device_lost reason=\"the service is gone\" "
-        "remedy=\"restart the program once the service runs again\"",
+        "device=%s event=device_lost "
+        "reason=\"the service is gone, or has deleted the vNIC\" "
+        "remedy=\"restart the program once both are there again\"",
         ibv->device->name);
     events.device_lost();
 }
