@@ -14,6 +14,7 @@ import re
 import signal
 
 from harness import two_hosts
+from harness.context import is_root
 from harness.suite import Service, Skip, Suite, check, contains, equal
 from interop.nccl import libraries
 
@@ -71,6 +72,20 @@ def over_one_service(ctx, command):
     return ctx.pair(*command, timeout=80)
 
 
+# NCCL flushes where it believes that the device reaches the GPU's memory, which it does when it
+# finds this module's version.
+PEERMEM = ["unshare", "--mount", "sh", "-c",
+           "mount -t tmpfs none /sys/module && mkdir /sys/module/nvidia_peermem && "
+           ": > /sys/module/nvidia_peermem/version && exec \"$@\"", "sh"]
+
+
+def as_if_with_peermem(ctx, command):
+    if not is_root():
+        raise Skip("needs root, to mount a file that NCCL looks for")
+    os.environ["NCCL_SOCKET_IFNAME"] = "lo"
+    return ctx.pair(*command, timeout=80, wrap=lambda vnic: [PEERMEM, ctx.on(vnic)])
+
+
 def over_the_wire(ctx, command):
     return two_hosts.run_pair(ctx, *command, timeout=80)
 
@@ -84,7 +99,7 @@ def add(where, name, run, **options):
 # -- data ------------------------------------------------------------------------------------------
 
 
-def data(ctx, version, options, pair=over_one_service, settings=None, flushes=None):
+def data(ctx, version, options, pair=over_one_service, settings=None, flushes=0):
     settings = settings or {}
     ended = pair(ctx, [*set_up(version, settings), "--mode", "data", *options])
     judge(ended, settings)
@@ -92,8 +107,8 @@ def data(ctx, version, options, pair=over_one_service, settings=None, flushes=No
         found = re.search(r"(\d+) messages, \d+ bytes, every byte right, (\d+) flushes",
                           side.output)
         check(found, "it does not say that every byte was right")
-        if flushes is not None:
-            equal(int(found[2]), flushes, "flushes by a READ of the device")
+        equal(int(found[2]), flushes, "flushes by a READ of the device")
+        contains(side.output, "memory host CUDA," if flushes else "memory host,")
 
 
 # Around the sizes that NCCL treats in a way of their own: 64 (inline), 128 (a queue pair's share of
@@ -107,8 +122,9 @@ SPLIT = {**FOUR, "NCCL_IB_SPLIT_DATA_ON_QPS": "1"}
 INLINE = {"NCCL_IB_USE_INLINE": "1"}
 ADAPTIVE = {"NCCL_IB_ADAPTIVE_ROUTING": "1"}
 
+add(suite, "messages_up_to_1_MiB", data, options=SMALL)
 # One receive in fifteen is of nothing, which NCCL does not flush.
-add(suite, "messages_up_to_1_MiB_with_flushes", data, options=[*SMALL, "--flush"], flushes=84)
+add(suite, "flushes", data, options=[*SMALL, "--flush"], pair=as_if_with_peermem, flushes=84)
 add(suite, "messages_up_to_64_MiB", data, options=LARGE)
 add(suite, "receives_in_groups_of_1_to_8", data, options=GROUPS)
 add(suite, "4_queue_pairs", data, options=SMALL, settings=FOUR)
@@ -117,9 +133,17 @@ add(suite, "groups_divided_among_4_queue_pairs", data, options=GROUPS, settings=
 add(suite, "inline_control_messages", data, options=SMALL, settings=INLINE)
 add(suite, "adaptive_routing", data, options=SMALL, settings=ADAPTIVE)
 
+# Of the newest release: what it does to survive the loss of a port, and its other ways to receive.
+RESILIENT = {"NCCL_IB_RESILIENCY_PORT_FAILOVER": "1", "NCCL_IB_RESILIENCY_PORT_RECOVERY": "1"}
+EARLY = {"NCCL_IB_PREPOST_RECEIVE_WORK_REQUESTS": "1",
+         "NCCL_IB_RECEIVER_SIDE_MATCHING_SCHEME": "1"}
+NEWEST = libraries.RELEASES[-1]
+for word, chosen in (("resiliency", RESILIENT), ("receives_posted_beforehand", EARLY)):
+    suite.add(f"{word}_{NEWEST}", functools.partial(data, version=NEWEST, options=GROUPS,
+                                                    settings=chosen), timeout=90)
+
 OVER_THE_WIRE = {"pair": over_the_wire}
-add(wire, "messages_up_to_1_MiB_with_flushes", data, options=[*SMALL, "--flush"], flushes=84,
-    **OVER_THE_WIRE)
+add(wire, "messages_up_to_1_MiB", data, options=SMALL, **OVER_THE_WIRE)
 add(wire, "messages_up_to_64_MiB", data, options=LARGE, **OVER_THE_WIRE)
 add(wire, "groups_divided_among_4_queue_pairs", data, options=GROUPS, settings=SPLIT,
     **OVER_THE_WIRE)
@@ -179,6 +203,7 @@ def break_it(ctx, pair, how, survivors):
         check(found, "NCCL reported no error")
         check(int(found[1]) < LATEST_MS, f"it took {found[1]} ms, expected {LATEST_MS} at most")
         contains(side.output, "closed\n")
+    return ended
 
 
 def both(ended):
@@ -201,7 +226,7 @@ def with_a_service_of_its_own(ctx, version, how):
     with ctx.new_service() as victim:
         wrap = victim.run_prefix
         with ctx.start_pair(*command, timeout=60, wrap=wrap) as pair:
-            break_it(ctx, pair, lambda: how(victim), both)
+            return break_it(ctx, pair, lambda: how(victim), both)
 
 
 def kill(service):
@@ -219,7 +244,14 @@ def delete(service):
 add(suite, "killed_partner_is_an_error_in_time", killed_partner)
 add(suite, "killed_service_is_an_error_in_time", with_a_service_of_its_own, how=kill)
 add(suite, "vnic_that_goes_down_is_an_error_in_time", with_a_service_of_its_own, how=take_down)
-add(suite, "deleted_vnic_is_an_error_in_time", with_a_service_of_its_own, how=delete)
+
+
+def deleted_vnic(ctx, version):
+    ended = with_a_service_of_its_own(ctx, version, delete)
+    contains(ended.client.output, "or has deleted the vNIC")  # its own; the server's is still there
+
+
+add(suite, "deleted_vnic_is_an_error_in_time", deleted_vnic)
 
 
 def killed_far_partner(ctx, version):
@@ -250,9 +282,8 @@ def bench(ctx, version, pair):
 
 
 def add_bench(where, pair):
-    newest = libraries.RELEASES[-1]
-    where.add(f"rates_beside_the_socket_transport_{newest}",
-              functools.partial(bench, version=newest, pair=pair), timeout=90)
+    where.add(f"rates_beside_the_socket_transport_{NEWEST}",
+              functools.partial(bench, version=NEWEST, pair=pair), timeout=90)
 
 
 add_bench(suite, over_one_service)
