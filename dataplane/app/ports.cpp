@@ -2,9 +2,8 @@
 // their devices come and go afterwards, looked after by a timer on the control thread.
 //
 // Workers and control thread share nothing but what EthdevPort says they share: addresses go to the
-// links as a job on each worker, and what tools want to see is copied by one. A job puts fault
-// injection into the path, too, between two turns; the layer itself is there from the beginning, so
-// that what it has counted stays.
+// links as a job on each worker, and what tools want to see is copied by one. A job puts layers
+// into the path, too, between two turns.
 #include "dataplane/app/ports.h"
 
 #include <algorithm>
@@ -152,8 +151,7 @@ tl::expected<std::unique_ptr<Ports>, std::string> Ports::make(
     std::unique_ptr<Ports> ports(new Ports());
     const uint32_t workers = configuration.service.workers;
     for (const control::PortConfig& config : configuration.ports) {
-        auto port = std::make_unique<Port>();
-        port->config = config;
+        auto port = std::make_unique<Port>(config, steering);
         port->network_id = configuration.find_network(config.network)->id;
         platform::EthdevSettings settings;
         settings.name = config.name;
@@ -174,9 +172,7 @@ tl::expected<std::unique_ptr<Ports>, std::string> Ports::make(
                 options.gateway = to_wire(*config.gateway);
             }
             options.answers = worker == 0;
-            PacketPort& queue = port->device->queue(worker);
-            port->links.push_back(std::make_unique<net::Link>(queue, options));
-            port->fault_ports.push_back(std::make_unique<net::FaultPort>(queue));
+            port->paths.push_back(std::make_unique<PortPath>(port->device->queue(worker), options));
         }
         ports->ports_.push_back(std::move(port));
     }
@@ -185,18 +181,19 @@ tl::expected<std::unique_ptr<Ports>, std::string> Ports::make(
 
 Ports::~Ports() {
     stop();
-    for (const auto& port : ports_) {
-        port->links.clear();
-        for (const auto& faults : port->fault_ports) {
-            faults->clear();
-        }
-    }
+}
+
+Ports::Port& Ports::find(std::string_view name) {
+    const auto same = std::find_if(ports_.begin(), ports_.end(),
+                                   [&](const auto& p) { return p->config.name == name; });
+    VR_CHECK(same != ports_.end() && workers_ != nullptr);
+    return **same;
 }
 
 std::vector<Ports::Served> Ports::links_of(uint32_t worker) const {
     std::vector<Served> links;
     for (const auto& port : ports_) {
-        links.push_back({port->links[worker].get(), port->config.peer});
+        links.push_back({&port->paths[worker]->link(), port->config.peer});
     }
     return links;
 }
@@ -229,6 +226,7 @@ void Ports::step() {
     struct Nothing {};
     for (const auto& owner : ports_) {
         Port* port = owner.get();
+        port->capture.expire(platform::now());
         const bool was_wanted = port->device->wants_quiet();
         const std::string line = port->device->step(platform::now());
         if (!line.empty()) {
@@ -254,7 +252,7 @@ void Ports::set_addresses(uint32_t network, std::vector<net::LocalAddress> addre
         gather<Nothing>(
             *workers_,
             [port, shared](Shard& shard, Nothing&) {
-                port->links[shard.state().config.shard]->set_local_addresses(*shared);
+                port->paths[shard.state().config.shard]->link().set_local_addresses(*shared);
                 return true;
             },
             [](std::vector<Nothing>&) {});
@@ -264,32 +262,34 @@ void Ports::set_addresses(uint32_t network, std::vector<net::LocalAddress> addre
 void Ports::set_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
                        std::function<void()> done) {
     struct Nothing {};
-    const auto same = std::find_if(ports_.begin(), ports_.end(),
-                                   [&](const auto& p) { return p->config.name == name; });
-    VR_CHECK(same != ports_.end() && workers_ != nullptr);
-    Port* const port = same->get();
+    Port* const port = &find(name);
     port->faults = faults;
     spdlog::info("port {}: faults are {}", port->config.name, faults ? "injected" : "off");
     gather<Nothing>(
         *workers_,
         [port, faults](Shard& shard, Nothing&) {
             const uint32_t worker = shard.state().config.shard;
-            net::FaultPort& layer = *port->fault_ports[worker];
+            PortPath& path = *port->paths[worker];
             if (!faults) {
-                port->links[worker]->set_port(port->device->queue(worker));
-                layer.clear();
+                path.set_faults(std::nullopt);
                 return true;
             }
             const net::FaultSettings settings = to_net(*faults);
             using Direction = control::FaultDirection;
-            layer.configure(
-                faults->direction == Direction::kReceive ? net::FaultSettings{} : settings,
-                faults->direction == Direction::kSend ? net::FaultSettings{} : settings,
-                faults->seed + worker);
-            port->links[worker]->set_port(layer);
+            path.set_faults(PortPath::Faults{
+                .sending =
+                    faults->direction == Direction::kReceive ? net::FaultSettings{} : settings,
+                .receiving =
+                    faults->direction == Direction::kSend ? net::FaultSettings{} : settings,
+                .seed = faults->seed + worker});
             return true;
         },
         [done = std::move(done)](std::vector<Nothing>&) { done(); });
+}
+
+void Ports::start_capture(std::string_view name, const CaptureOrder& order,
+                          control::Done<control::CaptureInfo> done) {
+    find(name).capture.start(*workers_, order, std::move(done));
 }
 
 void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) const {
@@ -303,10 +303,11 @@ void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) c
         [this](Shard& shard, Parts& parts) {
             for (const auto& port : ports_) {
                 const uint32_t worker = shard.state().config.shard;
-                const net::Link& link = *port->links[worker];
+                const PortPath& path = *port->paths[worker];
+                const net::Link& link = path.link();
                 parts.push_back({link.port().statistics(), link.counters(),
-                                 link.neighbours().counters(),
-                                 port->fault_ports[worker]->counters(), link.neighbours().list()});
+                                 link.neighbours().counters(), path.faults().counters(),
+                                 link.neighbours().list()});
             }
             return true;
         },
@@ -329,6 +330,7 @@ void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) c
                 info.buffers = status.buffers;
                 info.free_buffers = status.free_buffers;
                 info.faults = ports_[i]->faults;
+                info.capture = ports_[i]->capture.info();
                 for (const Parts& parts : by_worker) {
                     add_counters(parts[i], info.counters);
                     for (const net::NeighbourInfo& neighbour : parts[i].known) {

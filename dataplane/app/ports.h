@@ -12,10 +12,10 @@
 #include <boost/asio/steady_timer.hpp>
 #include <tl/expected.hpp>
 
+#include "dataplane/app/port_capture.h"
+#include "dataplane/app/port_path.h"
 #include "dataplane/control/configuration.h"
 #include "dataplane/control/service_model.h"
-#include "dataplane/net/fault_port.h"
-#include "dataplane/net/link.h"
 #include "dataplane/platform/ethdev_port.h"
 #include "dataplane/platform/worker.h"
 
@@ -52,20 +52,29 @@ class Ports {
     void set_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
                     std::function<void()> done);
 
+    // Captures of the port, which exists.
+    void start_capture(std::string_view name, const CaptureOrder& order,
+                       control::Done<control::CaptureInfo> done);
+    [[nodiscard]] PortCapture& capture(std::string_view name) { return find(name).capture; }
+
     // `done` gets all ports, or the one of this name; by name.
     void describe(std::function<void(std::vector<control::PortInfo>)> done) const;
 
   private:
     struct Port {
+        Port(const control::PortConfig& from, const PacketSteering& steering)
+            : config(from), capture(from.name, paths, steering) {}
+
         control::PortConfig config;
         uint32_t network_id = 0;
         std::unique_ptr<platform::EthdevPort> device;
-        std::vector<std::unique_ptr<net::Link>> links;             // by worker
-        std::vector<std::unique_ptr<net::FaultPort>> fault_ports;  // by worker
-        std::optional<control::PortFaults> faults;                 // while these are in the path
+        PortCapture::Paths paths;
+        std::optional<control::PortFaults> faults;  // while these are in the path
+        PortCapture capture;
     };
 
     Ports() = default;
+    [[nodiscard]] Port& find(std::string_view name);
     void step();
     void wait();
 

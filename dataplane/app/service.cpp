@@ -725,6 +725,43 @@ void Service::set_port_faults(std::string_view name,
     dataplane_->ports().set_faults(name, faults, [done] { done(control::Nothing{}); });
 }
 
+void Service::start_capture(std::string_view port, const control::CaptureRequest& request,
+                            control::Done<control::CaptureInfo> done) {
+    const CaptureOrder order = make_order(request);
+    if (!request.qpn) {
+        dataplane_->ports().start_capture(port, order, std::move(done));
+        return;
+    }
+    qp(*request.qpn, [this, order, done = std::move(done),
+                      name = std::string(port)](const control::Outcome<control::QpInfo>& found) {
+        const auto filter = found.and_then([&](const control::QpInfo& info) {
+            return queue_pair_filter(configuration_, name, info);
+        });
+        if (!filter) {
+            done(tl::unexpected(filter.error()));
+            return;
+        }
+        CaptureOrder complete = order;
+        complete.filter = *filter;
+        dataplane_->ports().start_capture(name, complete, done);
+    });
+}
+
+void Service::read_capture(std::string_view port, uint32_t id,
+                           control::Done<control::CapturePiece> done) {
+    dataplane_->ports().capture(port).read(id, done);
+}
+
+void Service::stop_capture(std::string_view port, uint32_t id,
+                           control::Done<control::CaptureInfo> done) {
+    dataplane_->ports().capture(port).stop(id, std::move(done));
+}
+
+void Service::end_capture(std::string_view port, uint32_t id,
+                          control::Done<control::CaptureInfo> done) {
+    dataplane_->ports().capture(port).end(id, std::move(done));
+}
+
 void Service::qps(const control::ListFilter& filter, control::Done<control::QpList> done) {
     QpQuery query;
     query.vnic = filter_index(filter);

@@ -49,6 +49,14 @@ class Service final : public control::ServiceModel {
     void ports(control::Done<std::vector<control::PortInfo>> done) override;
     void set_port_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
                          control::Done<control::Nothing> done) override;
+    void start_capture(std::string_view port, const control::CaptureRequest& request,
+                       control::Done<control::CaptureInfo> done) override;
+    void read_capture(std::string_view port, uint32_t id,
+                      control::Done<control::CapturePiece> done) override;
+    void stop_capture(std::string_view port, uint32_t id,
+                      control::Done<control::CaptureInfo> done) override;
+    void end_capture(std::string_view port, uint32_t id,
+                     control::Done<control::CaptureInfo> done) override;
     void qps(const control::ListFilter& filter, control::Done<control::QpList> done) override;
     void qp(uint32_t qpn, control::Done<control::QpInfo> done) override;
     void mrs(const control::ListFilter& filter, control::Done<control::MrList> done) override;

@@ -306,6 +306,17 @@ Json to_json(const PortFaults& faults) {
     };
 }
 
+Json to_json(const CaptureInfo& capture) {
+    return {
+        {"id", capture.id},
+        {"running", capture.running},
+        {"snaplen", capture.snap_length},
+        {"captured", capture.captured},
+        {"missed", capture.missed},
+        {"memory", capture.memory},
+    };
+}
+
 Json to_json(const PortInfo& port) {
     const PortConfig& config = port.config;
     Json neighbours = Json::array();
@@ -332,6 +343,7 @@ Json to_json(const PortInfo& port) {
         {"buffers", port.buffers},
         {"free_buffers", port.free_buffers},
         {"faults", port.faults ? to_json(*port.faults) : Json(nullptr)},
+        {"capture", port.capture ? to_json(*port.capture) : Json(nullptr)},
         {"neighbours", std::move(neighbours)},
         {"counters", list_of(port.counters)},
     };

@@ -23,104 +23,21 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "dataplane/control/fault_reader.h"
+#include "dataplane/control/call.h"
 #include "dataplane/control/json.h"
 #include "dataplane/control/metrics.h"
+#include "dataplane/control/port_routes.h"
 #include "dataplane/control/target.h"
 
 namespace vrdma::control {
 namespace {
 
-/// One request on its way through a resource's function.
-struct Call {
-    ServiceModel& model;
-    const ApiRequest& request;
-    const Target& target;
-    std::string name;  ///< what stands for NAME or QPN in the path
-    Respond respond;
-};
-
 struct Route {
     std::string_view method;
-    std::array<std::string_view, 3> path;  ///< "*" matches any one segment; "" is the end
+    std::array<std::string_view, 5> path;  ///< "*" matches any one segment; "" is the end
     std::array<std::string_view, 2> query;
     void (*run)(const Call&);
 };
-
-ApiResponse ok(const Json& json, unsigned status = 200) {
-    ApiResponse response;
-    response.status = status;
-    response.body = serialize(json);
-    return response;
-}
-
-ApiResponse failure() {
-    return problem(500, "the service could not make an answer", "",
-                   "see the service's log; try again");
-}
-
-ApiResponse refused(const ModelError& error) {
-    unsigned status = 500;
-    switch (error.refusal) {
-        case Refusal::kNotFound:
-            status = 404;
-            break;
-        case Refusal::kConflict:
-            status = 409;
-            break;
-        case Refusal::kInvalid:
-            status = 400;
-            break;
-        case Refusal::kExhausted:
-            status = 507;
-            break;
-        case Refusal::kFailed:
-            status = 500;
-            break;
-    }
-    return problem(status, error.error, error.expected, error.remedy);
-}
-
-ApiResponse refused(const ConfigurationErrors& errors) {
-    const bool conflict = std::all_of(errors.begin(), errors.end(), [](const auto& error) {
-        return error.fault == Fault::kDuplicate;
-    });
-    const ConfigurationError& first = errors.front();
-    const std::string key = first.key.empty() ? "the body" : first.key;
-    Json json = {{"error", fmt::format("{} is {}", key, first.found)},
-                 {"expected", first.expected},
-                 {"remedy", first.remedy},
-                 {"details", to_json(errors)}};
-    return ok(json, conflict ? 409 : 400);
-}
-
-/// Calls `answer` and responds with its result; whatever it throws becomes a 500.
-template <class F>
-void guarded(const Respond& respond, F answer) noexcept {
-    try {
-        ApiResponse response;
-        try {
-            response = answer();
-        } catch (const std::exception&) {
-            response = failure();
-        }
-        respond(std::move(response));
-    } catch (const std::exception&) {  // not even that: the server's time limit answers
-    }
-}
-
-/// Responds with `make(value)`, or with the model's refusal.
-template <class T, class F>
-Done<T> respond_with(const Call& call, F make) {
-    return [respond = call.respond, make = std::move(make)](Outcome<T> outcome) {
-        guarded(respond, [&] { return outcome ? make(*outcome) : refused(outcome.error()); });
-    };
-}
-
-template <class T>
-Done<T> respond_json(const Call& call, unsigned status = 200) {
-    return respond_with<T>(call, [status](const T& value) { return ok(to_json(value), status); });
-}
 
 ApiResponse no_such_vnic(const Call& call, const std::string& name) {
     std::string known;
@@ -281,67 +198,6 @@ void get_mrs(const Call& call) {
     }));
 }
 
-void get_ports(const Call& call) {
-    call.model.ports(respond_with<std::vector<PortInfo>>(call, [](const auto& ports) {
-        Json list = Json::array();
-        for (const PortInfo& port : ports) {
-            list.push_back(to_json(port));
-        }
-        return ok({{"ports", std::move(list)}});
-    }));
-}
-
-/// Answers 404 and returns false if the path names no port.
-bool port_exists(const Call& call) {
-    const Configuration& configuration = call.model.configuration();
-    if (configuration.find_port(call.name) != nullptr) {
-        return true;
-    }
-    std::string known;
-    for (const PortConfig& port : configuration.ports) {
-        known += (known.empty() ? "" : ", ") + port.name;
-    }
-    call.respond(problem(404, fmt::format("there is no port \"{}\"", call.name),
-                         known.empty() ? "the configuration has no [[port]]" : "one of: " + known,
-                         "list them with vrdmactl port list (GET /v1/ports)"));
-    return false;
-}
-
-Done<std::vector<PortInfo>> respond_port(const Call& call) {
-    return respond_with<std::vector<PortInfo>>(call, [name = call.name](const auto& ports) {
-        const auto it = std::find_if(ports.begin(), ports.end(), [&](const PortInfo& port) {
-            return port.config.name == name;
-        });
-        return it == ports.end() ? failure() : ok(to_json(*it));
-    });
-}
-
-void get_port(const Call& call) {
-    if (port_exists(call)) {
-        call.model.ports(respond_port(call));
-    }
-}
-
-void set_port(const Call& call) {
-    const auto change = parse_fault_request(call.request.body);
-    if (!change) {
-        call.respond(refused(change.error()));
-        return;
-    }
-    if (!port_exists(call)) {
-        return;
-    }
-    call.model.set_port_faults(
-        call.name, *change,
-        [&model = call.model, then = respond_port(call)](Outcome<Nothing> done) {
-            if (!done) {
-                then(tl::unexpected(done.error()));
-                return;
-            }
-            model.ports(then);
-        });
-}
-
 void get_counters(const Call& call) {
     const auto vnic = call.target.find("vnic");
     if (vnic && call.model.configuration().find_vnic(*vnic) == nullptr) {
@@ -411,12 +267,24 @@ constexpr Route kRoutes[] = {
     {"GET", {"v1", "ports"}, {}, get_ports},
     {"GET", {"v1", "ports", "*"}, {}, get_port},
     {"PATCH", {"v1", "ports", "*"}, {}, set_port},
+    {"POST", {"v1", "ports", "*", "captures"}, {}, start_capture},
+    {"GET", {"v1", "ports", "*", "captures", "*"}, {}, read_capture},
+    {"PATCH", {"v1", "ports", "*", "captures", "*"}, {}, stop_capture},
+    {"DELETE", {"v1", "ports", "*", "captures", "*"}, {}, end_capture},
     {"GET", {"v1", "qps"}, {"vnic", "limit"}, get_qps},
     {"GET", {"v1", "qps", "*"}, {}, get_qp},
     {"GET", {"v1", "mrs"}, {"vnic", "limit"}, get_mrs},
     {"GET", {"v1", "counters"}, {"vnic"}, get_counters},
     {"GET", {"metrics"}, {}, get_metrics},
 };
+
+/// What stands for the route's first "*".
+std::string name_in(const Route& route, const Target& target) {
+    const auto any = std::find(route.path.begin(), route.path.end(), "*");
+    return any == route.path.end()
+               ? std::string()
+               : target.path[static_cast<std::size_t>(any - route.path.begin())];
+}
 
 bool matches(const Route& route, const Target& target) {
     for (std::size_t i = 0; i < route.path.size(); ++i) {
@@ -433,8 +301,8 @@ bool matches(const Route& route, const Target& target) {
 ApiResponse no_such_path(std::string_view target) {
     constexpr std::size_t kShown = 100;
     return problem(404, fmt::format("there is nothing at {}", target.substr(0, kShown)),
-                   "/v1/status, /v1/vnics[/NAME], /v1/ports[/NAME], /v1/qps[/QPN], /v1/mrs, "
-                   "/v1/counters or /metrics",
+                   "/v1/status, /v1/vnics[/NAME], /v1/ports[/NAME[/captures[/ID]]], /v1/qps[/QPN], "
+                   "/v1/mrs, /v1/counters or /metrics",
                    "correct the path; names need no percent-encoding");
 }
 
@@ -495,7 +363,7 @@ void dispatch(ServiceModel& model, const ApiRequest& request, const Respond& res
                             known_query(route), "leave it out"));
             return;
         }
-        route.run({model, request, *target, target->path.back(), respond});
+        route.run({model, request, *target, name_in(route, *target), respond});
         return;
     }
     respond(allowed.empty() ? no_such_path(request.target)
@@ -503,11 +371,6 @@ void dispatch(ServiceModel& model, const ApiRequest& request, const Respond& res
 }
 
 }  // namespace
-
-ApiResponse problem(unsigned status, const std::string& error, const std::string& expected,
-                    const std::string& remedy) {
-    return ok({{"error", error}, {"expected", expected}, {"remedy", remedy}}, status);
-}
 
 void Routes::handle(const ApiRequest& request, Respond respond) const {
     const Respond answer = once(std::move(respond));

@@ -220,6 +220,29 @@ struct PortFaults {
     FaultDirection direction = FaultDirection::kBoth;
 };
 
+/// What of a port's frames is to be recorded.
+struct CaptureRequest {
+    std::uint32_t snap_length = 65536;   ///< bytes kept of each
+    std::optional<std::uint64_t> count;  ///< ends after so many
+    std::optional<std::uint32_t> qpn;    ///< only RoCEv2 packets of this queue pair,
+    std::optional<Gid> peer;             ///< only IP and ARP to and from this address; not both
+};
+
+struct CaptureInfo {
+    std::uint32_t id{};  ///< of this capture; the next one has another
+    std::uint32_t snap_length{};
+    bool running{};            ///< more is recorded
+    std::uint64_t captured{};  ///< packets fetched by the client
+    std::uint64_t missed{};    ///< packets that found no room until then
+    std::uint64_t memory{};    ///< bytes that hold what was not fetched yet
+};
+
+/// The next bytes of a pcapng file, whole blocks.
+struct CapturePiece {
+    std::string bytes;
+    bool over{};  ///< nothing follows, and `bytes` is empty
+};
+
 struct PortInfo {
     PortConfig config;
     std::uint32_t network_id{};
@@ -234,7 +257,8 @@ struct PortInfo {
     std::uint64_t link_losses{};
     std::uint64_t buffers{};
     std::uint64_t free_buffers{};
-    std::optional<PortFaults> faults;  ///< absent: none are injected
+    std::optional<PortFaults> faults;    ///< absent: none are injected
+    std::optional<CaptureInfo> capture;  ///< absent: none
     std::vector<NeighbourInfo> neighbours;
     std::vector<Counter> counters;
 };
@@ -316,6 +340,18 @@ class ServiceModel {
     /// Until changed again or the service ends; nothing: no faults. The port exists.
     virtual void set_port_faults(std::string_view name, const std::optional<PortFaults>& faults,
                                  Done<Nothing> done) = 0;
+
+    /// Records what the port sends and receives until it is stopped, its count is reached or nobody
+    /// reads for a while. The port exists. kConflict: it has a capture; kNotFound, kInvalid: the
+    /// queue pair does not exist, or none of its packets pass by this port.
+    virtual void start_capture(std::string_view port, const CaptureRequest& request,
+                               Done<CaptureInfo> done) = 0;
+    /// kNotFound if this capture of the port, which exists, is over and gone; also below.
+    virtual void read_capture(std::string_view port, std::uint32_t id, Done<CapturePiece> done) = 0;
+    /// What was recorded can still be read.
+    virtual void stop_capture(std::string_view port, std::uint32_t id, Done<CaptureInfo> done) = 0;
+    /// What was not read is lost.
+    virtual void end_capture(std::string_view port, std::uint32_t id, Done<CaptureInfo> done) = 0;
 
     virtual void qps(const ListFilter& filter, Done<QpList> done) = 0;
     virtual void qp(std::uint32_t qpn, Done<QpInfo> done) = 0;

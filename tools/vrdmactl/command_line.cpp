@@ -6,7 +6,9 @@
 // as far as they become part of a path.
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <charconv>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -15,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/vrdmactl/answer.h"
+#include "tools/vrdmactl/capture.h"
 #include "tools/vrdmactl/exit_code.h"
 #include "tools/vrdmactl/invocation.h"
 #include "tools/vrdmactl/render.h"
@@ -40,6 +43,11 @@ struct Raw {
     bool force = false;
     bool all = false;
     std::vector<std::string> faults;
+    std::string file;
+    std::string duration;
+    std::string peer;
+    std::uint32_t snaplen = 0;
+    std::uint64_t count = 0;
     std::string wrong;  ///< what CLI11 cannot check
     std::vector<std::pair<std::string, std::string>> texts;
 };
@@ -122,6 +130,45 @@ CLI::Validator fault_validator() {
         "KEY=VALUE");
 }
 
+/// "10s" as a time. Nothing if it is none, or zero.
+std::optional<std::chrono::nanoseconds> time_of(const std::string& text) {
+    using std::chrono::nanoseconds;
+    constexpr std::array<std::pair<std::string_view, nanoseconds>, 4> kUnits{
+        {{"ms", std::chrono::milliseconds(1)},
+         {"s", std::chrono::seconds(1)},
+         {"min", std::chrono::minutes(1)},
+         {"h", std::chrono::hours(1)}}};
+    std::uint32_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, number);
+    const auto unit = std::find_if(kUnits.begin(), kUnits.end(), [&](const auto& candidate) {
+        return candidate.first == std::string_view(stop, static_cast<std::size_t>(end - stop));
+    });
+    if (error != std::errc{} || number == 0 || unit == kUnits.end()) {
+        return std::nullopt;
+    }
+    return number * unit->second;
+}
+
+CLI::Validator time_validator() {
+    return CLI::Validator(
+        [](const std::string& text) {
+            return time_of(text) ? std::string()
+                                 : "\"" + text + "\" is no time such as 500ms, 10s, 5min or 1h";
+        },
+        "TIME");
+}
+
+/// A number if it is one, decimal or 0x and hexadecimal; else text, which the service refuses.
+Json qpn_of(const std::string& text) {
+    const bool hexadecimal = text.starts_with("0x");
+    std::uint32_t qpn = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] =
+        std::from_chars(text.data() + (hexadecimal ? 2 : 0), end, qpn, hexadecimal ? 16 : 10);
+    return error == std::errc{} && stop == end ? Json(qpn) : Json(text);
+}
+
 class Builder {
   public:
     Builder() : app_("Looks at and changes a running vrdmad.", "vrdmactl") {
@@ -139,6 +186,7 @@ class Builder {
         add_qp();
         add_mr();
         add_counters();
+        add_capture();
     }
 
     tl::expected<Invocation, Ending> parse(std::vector<std::string> arguments) {
@@ -323,6 +371,39 @@ class Builder {
                                     return "Faults: " + faults_text(member(answer, "faults")) +
                                            "\n";
                                 };
+                            }});
+    }
+
+    void add_capture() {
+        CLI::App* const app = app_.add_subcommand(
+            "capture", "Write what a port sends and receives to a pcapng file, until Ctrl-C");
+        app->add_option("PORT", raw_.name, "The port's name")->required()->check(name_validator());
+        app->add_option("-w,--write", raw_.file, "The file; - is standard output")->required();
+        app->add_option("--duration", raw_.duration,
+                        "End after a time such as 500ms, 10s, 5min, 1h")
+            ->check(time_validator());
+        app->add_option("--count", raw_.count, "End after so many packets");
+        app->add_option("--snaplen", raw_.snaplen, "Keep at most so many bytes of each, from 64");
+        CLI::Option* const qp =
+            app->add_option("--qp", raw_.qpn, "Only packets of this queue pair of this host");
+        app->add_option("--peer", raw_.peer, "Only packets to and from this IP address")
+            ->excludes(qp);
+        entries_.push_back({app, [this, app](Invocation& to) {
+                                Json body = Json::object();
+                                for (const auto& [key, value] :
+                                     {std::pair<const char*, Json>{"snaplen", raw_.snaplen},
+                                      {"count", raw_.count},
+                                      {"qp", qpn_of(raw_.qpn)},
+                                      {"peer", raw_.peer}}) {
+                                    if (app->count(std::string("--") + key) != 0) {
+                                        body[key] = value;
+                                    }
+                                }
+                                to.request = {
+                                    "POST", "/v1/ports/" + raw_.name + "/captures",
+                                    body.dump(-1, ' ', true, Json::error_handler_t::replace)};
+                                to.render = render_capture;
+                                to.capture = CaptureFile{raw_.file, time_of(raw_.duration)};
                             }});
     }
 

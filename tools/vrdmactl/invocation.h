@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +19,19 @@ using Json = nlohmann::ordered_json;
 /// Turns the API's answer into text for a person.
 using Render = std::function<std::string(const Json&)>;
 
+/// Where the packets of a capture go, and how long.
+struct CaptureFile {
+    std::string name;  ///< "-": standard output
+    std::optional<std::chrono::nanoseconds> duration;
+};
+
 /// What one command line asks for.
 struct Invocation {
     tools::ServiceChoice service;
     bool json = false;
     tools::ControlRequest request;
     Render render;
+    std::optional<CaptureFile> capture;  ///< the request starts a capture, which goes on from there
 };
 
 /// The program ends without asking the service: help, version, or a usage error.

@@ -187,6 +187,14 @@ std::string faults_text(const Json& faults) {
     return text;
 }
 
+std::string capture_text(const Json& capture) {
+    if (!capture.is_object()) {
+        return "off";
+    }
+    return fmt::format("{}, {} packets, {} missed", text_of(capture, "id"),
+                       text_of(capture, "captured"), text_of(capture, "missed"));
+}
+
 std::string render_port(const Json& port, bool all) {
     Fields fields;
     fields.add("State", text_of(port, "state"));
@@ -206,6 +214,7 @@ std::string render_port(const Json& port, bool all) {
     fields.add("Lost", text_of(port, "link_losses") + " times");
     fields.add("Buffers", used_of(port, "free_buffers", port, "buffers") + " free");
     fields.add("Faults", faults_text(member(port, "faults")));
+    fields.add("Capture", capture_text(member(port, "capture")));
     Table neighbours({{"NEIGHBOUR"}, {"MAC"}, {"STATE"}, {"USERS", kRight}});
     for (const Json& neighbour : member(port, "neighbours")) {
         const std::string gid = gid_text(text_of(neighbour, "address"));

@@ -19,6 +19,8 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] std::string render_qp(const Json& qp);
 /// The faults of a port in the words of "vrdmactl port fault": "drop=0.01 seed=1", or "off".
 [[nodiscard]] std::string faults_text(const Json& faults);
+/// The capture of a port: which one and how much, or "off".
+[[nodiscard]] std::string capture_text(const Json& capture);
 [[nodiscard]] std::string render_mrs(const Json& answer);
 
 /// Leaves out counters that are zero unless `all`.

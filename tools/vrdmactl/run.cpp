@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/vrdmactl/capture.h"
 #include "tools/vrdmactl/exit_code.h"
 #include "tools/vrdmactl/invocation.h"
 #include "tools/vrdmactl/render.h"
@@ -51,8 +52,11 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
         (ending.exit_code == kDone ? out : err) << ending.text;
         return ending.exit_code;
     }
-    const auto response =
-        tools::ask_control(tools::find_control_socket(invocation->service), invocation->request);
+    const std::string socket = tools::find_control_socket(invocation->service);
+    if (invocation->capture) {
+        return run_capture(*invocation, socket, out, err);
+    }
+    const auto response = tools::ask_control(socket, invocation->request);
     if (!response) {
         err << "vrdmactl: " << response.error().message << "\n";
         return kRefused;

@@ -97,6 +97,7 @@ class FakeServiceModel : public ServiceModel {
                             3}};
         port.counters = {{"received_packets", 7, "Frames.", {}}};
         port.faults = faults;
+        port.capture = capture;
         answer(std::move(done), Outcome<std::vector<PortInfo>>({port}));
     }
 
@@ -105,6 +106,52 @@ class FakeServiceModel : public ServiceModel {
         faults_of = name;
         faults = to;
         answer(std::move(done), Outcome<Nothing>(Nothing{}));
+    }
+
+    /// One capture, which has the bytes "packets" and ends after these if its count is 1.
+    void start_capture(std::string_view port, const CaptureRequest& request,
+                       Done<CaptureInfo> done) override {
+        if (capture) {
+            answer(std::move(done), Outcome<CaptureInfo>(tl::unexpected(ModelError{
+                                        Refusal::kConflict, "captured already", "", "wait"})));
+            return;
+        }
+        captured_port = port;
+        capture_request = request;
+        capture = CaptureInfo{7, request.snap_length, true, 0, 2, 1024};
+        answer(std::move(done), Outcome<CaptureInfo>(*capture));
+    }
+
+    void read_capture(std::string_view, std::uint32_t id, Done<CapturePiece> done) override {
+        if (!capture || id != capture->id) {
+            answer(std::move(done), Outcome<CapturePiece>(tl::unexpected(no_capture())));
+            return;
+        }
+        CapturePiece piece;
+        if (capture->captured == 0) {
+            capture->captured = 1;
+            piece.bytes = std::string("packets\0", 8);
+        } else {
+            piece.over = !capture->running || capture_request.count == 1;
+        }
+        answer(std::move(done), Outcome<CapturePiece>(piece));
+    }
+
+    void stop_capture(std::string_view, std::uint32_t id, Done<CaptureInfo> done) override {
+        if (!capture || id != capture->id) {
+            answer(std::move(done), Outcome<CaptureInfo>(tl::unexpected(no_capture())));
+            return;
+        }
+        capture->running = false;
+        answer(std::move(done), Outcome<CaptureInfo>(*capture));
+    }
+
+    void end_capture(std::string_view, std::uint32_t id, Done<CaptureInfo> done) override {
+        if (!capture || id != capture->id) {
+            answer(std::move(done), Outcome<CaptureInfo>(tl::unexpected(no_capture())));
+            return;
+        }
+        answer(std::move(done), Outcome<CaptureInfo>(*std::exchange(capture, std::nullopt)));
     }
 
     void qps(const ListFilter& filter, Done<QpList> done) override {
@@ -160,8 +207,15 @@ class FakeServiceModel : public ServiceModel {
     ListFilter last_filter;
     std::string faults_of;
     std::optional<PortFaults> faults;
+    std::string captured_port;
+    CaptureRequest capture_request;
+    std::optional<CaptureInfo> capture;
 
   private:
+    [[nodiscard]] static ModelError no_capture() {
+        return {Refusal::kNotFound, "no such capture", "", "start one"};
+    }
+
     template <class T>
     void answer(Done<T> done, Outcome<T> outcome) {
         if (defer) {

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dataplane/control/capture_reader.h"
 #include "dataplane/control/configuration.h"
 #include "dataplane/control/fault_reader.h"
 #include "dataplane/control/reason.h"
@@ -67,6 +68,22 @@ TEST(OperationsManual, every_key_of_a_fault_has_a_row_and_is_in_the_manual_page)
     for (const std::string& key : keys) {
         EXPECT_THAT(manual, HasSubstr("\n| `" + key + "` | "));
         EXPECT_THAT(page, HasSubstr(key + "="));
+    }
+}
+
+TEST(OperationsManual, every_key_of_a_capture_is_in_the_manual_and_an_option_of_the_tool) {
+    const std::string manual = read("docs/operations.md");
+    const std::string page = read("tools/vrdmactl/vrdmactl.1");
+    const auto result = parse_capture_request(R"({"no_such_key": 1})");
+    ASSERT_FALSE(result);
+    const std::string list = result.error()[0].expected.substr(std::string("one of ").size());
+    const std::regex word("[a-z_]+");
+    const std::vector<std::string> keys{std::sregex_token_iterator(list.begin(), list.end(), word),
+                                        {}};
+    EXPECT_GE(keys.size(), 4U) << list;
+    for (const std::string& key : keys) {
+        EXPECT_THAT(manual, HasSubstr("`--" + key + " "));
+        EXPECT_THAT(page, HasSubstr("\\-\\-" + key));
     }
 }
 

@@ -298,6 +298,61 @@ TEST_F(RoutesTest, patch_of_unknown_port_is_not_found) {
     EXPECT_EQ(model_.faults_of, "");
 }
 
+TEST_F(RoutesTest, capture_is_started_read_stopped_and_ended) {
+    const auto started = ask("POST", "/v1/ports/uplink/captures", R"({"snaplen": 128})");
+    ASSERT_EQ(started.status, 201U) << started.body;
+    EXPECT_EQ(model_.captured_port, "uplink");
+    EXPECT_EQ(model_.capture_request.snap_length, 128U);
+    const json info = json::parse(started.body);
+    EXPECT_EQ(info, json::parse(R"({"id": 7, "running": true, "snaplen": 128, "captured": 0,
+                                    "missed": 2, "memory": 1024})"));
+    EXPECT_EQ(get("/v1/ports/uplink")["capture"], info);
+    const auto piece = ask("GET", "/v1/ports/uplink/captures/7");
+    EXPECT_EQ(piece.status, 200U);
+    EXPECT_EQ(piece.content_type, "application/octet-stream");
+    EXPECT_EQ(piece.body, std::string("packets\0", 8));
+    const auto stopped = ask("PATCH", "/v1/ports/uplink/captures/7", R"({"running": false})");
+    EXPECT_EQ(stopped.status, 200U);
+    EXPECT_EQ(json::parse(stopped.body)["running"], false);
+    EXPECT_EQ(ask("GET", "/v1/ports/uplink/captures/7").status, 204U);
+    EXPECT_EQ(json::parse(ask("DELETE", "/v1/ports/uplink/captures/7").body)["captured"], 1);
+    EXPECT_EQ(get("/v1/ports/uplink")["capture"], nullptr);
+}
+
+TEST_F(RoutesTest, second_capture_of_a_port_is_a_conflict) {
+    ask("POST", "/v1/ports/uplink/captures", "{}");
+    expect_problem(ask("POST", "/v1/ports/uplink/captures", "{}"), 409);
+}
+
+TEST_F(RoutesTest, capture_that_is_gone_is_not_found_in_any_way) {
+    expect_problem(ask("GET", "/v1/ports/uplink/captures/7"), 404);
+    expect_problem(ask("PATCH", "/v1/ports/uplink/captures/7", R"({"running": false})"), 404);
+    expect_problem(ask("DELETE", "/v1/ports/uplink/captures/7"), 404);
+}
+
+TEST_F(RoutesTest, capture_of_an_unknown_port_is_not_found_and_names_the_known) {
+    for (const auto& [method, target] : {std::pair{"POST", "/v1/ports/p9/captures"},
+                                         {"GET", "/v1/ports/p9/captures/7"},
+                                         {"DELETE", "/v1/ports/p9/captures/7"}}) {
+        const auto response = ask(method, target, "{}");
+        expect_problem(response, 404);
+        EXPECT_THAT(response.body, HasSubstr("uplink"));
+    }
+}
+
+TEST_F(RoutesTest, capture_with_an_odd_id_or_body_is_refused) {
+    ask("POST", "/v1/ports/uplink/captures", "{}");
+    expect_problem(ask("GET", "/v1/ports/uplink/captures/7x"), 400);
+    expect_problem(ask("GET", "/v1/ports/uplink/captures/4294967296"), 400);
+    expect_problem(ask("PATCH", "/v1/ports/uplink/captures/7", R"({"running": true})"), 400);
+    EXPECT_TRUE(model_.capture->running);
+}
+
+TEST_F(RoutesTest, capture_with_a_wrong_request_does_not_start) {
+    expect_problem(ask("POST", "/v1/ports/uplink/captures", R"({"snaplen": 1})"), 400);
+    EXPECT_FALSE(model_.capture);
+}
+
 TEST_F(RoutesTest, counters_show_service_and_vnics) {
     const json counters = get("/v1/counters");
     EXPECT_EQ(counters["service"][0]["name"], "attaches");

@@ -45,6 +45,37 @@ INSTANTIATE_TEST_SUITE_P(
         Line{{"counters"}, "GET", "/v1/counters"},
         Line{{"counters", "--vnic", "a", "--all"}, "GET", "/v1/counters?vnic=a"}));
 
+TEST(CommandLineOptions, capture_sends_only_what_was_given) {
+    const auto all = parse_command_line({"capture", "p0", "-w", "-"});
+    ASSERT_TRUE(all) << all.error().text;
+    EXPECT_EQ(all->request.method, "POST");
+    EXPECT_EQ(all->request.target, "/v1/ports/p0/captures");
+    EXPECT_EQ(all->request.body, "{}");
+    ASSERT_TRUE(all->capture);
+    EXPECT_EQ(all->capture->name, "-");
+    EXPECT_FALSE(all->capture->duration);
+    const auto some = parse_command_line({"capture", "p0", "--write", "f", "--duration", "5min",
+                                          "--count", "9", "--snaplen", "128", "--qp", "0x1f"});
+    ASSERT_TRUE(some) << some.error().text;
+    EXPECT_EQ(some->request.body, R"({"snaplen":128,"count":9,"qp":31})");
+    EXPECT_EQ(some->capture->duration, std::chrono::minutes(5));
+    const auto peer = parse_command_line({"capture", "p0", "-w", "f", "--peer", "10.0.0.2"});
+    ASSERT_TRUE(peer) << peer.error().text;
+    EXPECT_EQ(peer->request.body, R"({"peer":"10.0.0.2"})");
+}
+
+TEST(CommandLineOptions, odd_capture_is_a_usage_error) {
+    for (const Arguments& arguments :
+         {Arguments{"capture", "p0"}, Arguments{"capture", "-w", "f"},
+          Arguments{"capture", "p0", "-w", "f", "--duration", "10"},
+          Arguments{"capture", "p0", "-w", "f", "--duration", "0s"},
+          Arguments{"capture", "p0", "-w", "f", "--qp", "1", "--peer", "10.0.0.2"}}) {
+        const auto invocation = parse_command_line(arguments);
+        ASSERT_FALSE(invocation);
+        EXPECT_EQ(invocation.error().exit_code, kUsage);
+    }
+}
+
 TEST(CommandLineOptions, vnic_add_sends_numbers_as_numbers) {
     const auto invocation = parse_command_line(
         {"vnic", "add", "b", "--network", "7", "--address", "10.0.0.2", "--owner", "1000",
