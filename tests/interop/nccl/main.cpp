@@ -47,6 +47,7 @@ struct Options {
     std::uint64_t groups = 100;
     std::uint64_t group = 1;
     std::uint64_t megabytes = 256;
+    std::uint64_t messages = 50'000;
     std::uint64_t seed = 0;
     bool flush = false;
 
@@ -168,10 +169,9 @@ Result<void> run_until_error(Channel& channel, Stream& partner, TrafficOptions p
     return fail(ErrorKind::kTransfer, "no error, although nothing moves: " + traffic->progress());
 }
 
-Result<std::vector<Rate>> rates(const Transport& transport, Stream& partner, bool client,
-                                const std::vector<std::uint64_t>& sizes, std::uint64_t megabytes) {
+Result<std::vector<Rate>> rates(const Options& options, const Transport& transport, Stream& partner,
+                                const std::vector<std::uint64_t>& sizes) {
     constexpr std::uint64_t kFewest = 64;
-    constexpr std::uint64_t kMost = 50'000;
     auto channel = Channel::establish(transport, 0, partner);
     if (!channel) {
         return tl::make_unexpected(channel.error());
@@ -179,8 +179,9 @@ Result<std::vector<Rate>> rates(const Transport& transport, Stream& partner, boo
     std::vector<Rate> found;
     for (const std::uint64_t size : sizes) {
         const std::uint64_t messages =
-            std::clamp((megabytes << 20) / std::max(size, std::uint64_t{1}), kFewest, kMost);
-        const auto rate = measure(*channel, partner, size, messages, client);
+            std::clamp((options.megabytes << 20) / std::max(size, std::uint64_t{1}), kFewest,
+                       options.messages);
+        const auto rate = measure(*channel, partner, size, messages, options.client());
         if (!rate) {
             return tl::make_unexpected(rate.error());
         }
@@ -201,11 +202,11 @@ Result<void> run_bench(const Library& library, const Transport& ib, Stream& part
     if (!socket) {
         return tl::make_unexpected(socket.error());
     }
-    const auto ours = rates(ib, partner, options.client(), sizes, options.megabytes);
+    const auto ours = rates(options, ib, partner, sizes);
     if (!ours) {
         return tl::make_unexpected(ours.error());
     }
-    const auto theirs = rates(*socket, partner, options.client(), sizes, options.megabytes);
+    const auto theirs = rates(options, *socket, partner, sizes);
     if (!theirs) {
         return tl::make_unexpected(theirs.error());
     }
@@ -280,6 +281,8 @@ int main(int argc, char** argv) {
     app.add_option("-g,--group", options.group, "messages of a receive; 0: 1 to 8 in turns")
         ->check(CLI::Range(std::size_t{0}, kMaxGroup));
     app.add_option("--megabytes", options.megabytes, "bench: data for each size");
+    app.add_option("--messages", options.messages, "bench: at most so many for each size")
+        ->check(CLI::Range(64, 10'000'000));
     app.add_option("-s,--seed", options.seed);
     app.add_flag("--flush", options.flush, "flush after each receive");
     CLI11_PARSE(app, argc, argv);

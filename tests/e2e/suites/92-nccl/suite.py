@@ -282,8 +282,8 @@ add(wire, "killed_service_is_an_error_in_time", killed_far_service)
 
 
 def bench(ctx, version, pair):
-    ended = pair(ctx, [*set_up(version, {}), "--mode", "bench", "--megabytes", 64, "--sizes",
-                       "8,4K,64K,1M"])
+    ended = pair(ctx, [*set_up(version, {}), "--mode", "bench", "--megabytes", 32, "--messages",
+                       2000, "--sizes", "8,4K,64K,1M"])
     judge(ended, {})
     rows = re.findall(r"^ *(\d+)( +\d+(\.\d+)?){5}$", ended.client.output, re.MULTILINE)
     equal([int(row[0]) for row in rows], [8, 4096, 65536, 1048576], "sizes in the table")
