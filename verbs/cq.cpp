@@ -39,10 +39,11 @@ struct CqRequest {
 
 constexpr std::size_t kRingOffset = sizeof(vrdma_cq_header);
 
-// Under the lock: there is a completion that the program has not polled and that an arm of this
-// type is about.
+// Under the lock: there is a completion that an arm of this type is about, and that the program may
+// never look for. One that arms between its event and its first poll does look: a second event
+// would find nothing, which perftest does not bear.
 bool has_unread(const Cq& cq, std::uint32_t type) {
-    if (cq.channel == nullptr) {
+    if (cq.channel == nullptr || !cq.polled.load(std::memory_order_relaxed)) {
         return false;
     }
     for (std::uint32_t index = cq.consumer; index - cq.consumer < cq.entries(); ++index) {
@@ -277,6 +278,7 @@ int req_notify_cq(ibv_cq* ibcq, int solicited_only) {
 void cq_event(ibv_cq* ibcq) {
     Cq& cq = *Cq::of(ibcq);
     cq.waits_for_next.store(false, std::memory_order_relaxed);
+    cq.polled.store(false, std::memory_order_relaxed);
     cq.events_received.fetch_add(1, std::memory_order_release);
 }
 

@@ -47,6 +47,8 @@ struct Cq {
     CompletionChannel* channel = nullptr;
     // The program asked for an event at the next completion and has not got one since.
     std::atomic<bool> waits_for_next = false;
+    // The program has polled since its last event, so that it will not look again for that one.
+    std::atomic<bool> polled = true;
     std::atomic<std::uint32_t> events_received = 0;
     std::uint32_t events_of_ours = 0;  // under the event lock: sent by us, not by the device
     AsyncEventCount async_events;

@@ -47,6 +47,7 @@ int start_poll(ibv_cq_ex* cq_ex, ibv_poll_cq_attr* attr) {
     }
     Cq& cq = *Cq::of(cq_ex);
     cq.acquire();
+    cq.polled.store(true, std::memory_order_relaxed);
     if (advance(cq)) {
         cq.pacer.reset();
         return 0;

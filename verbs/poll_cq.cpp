@@ -46,6 +46,7 @@ void translate(const vrdma_cqe& cqe, ibv_wc& wc) {
 // Under the lock: what the device has written.
 [[gnu::always_inline]] inline int take_written(Cq& cq, int count, ibv_wc* wc) {
     int found = 0;
+    cq.polled.store(true, std::memory_order_relaxed);
     while (found < count) {
         const vrdma_cqe* cqe = cq.entry(cq.consumer);
         if (cqe == nullptr) {

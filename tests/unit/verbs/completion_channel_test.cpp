@@ -69,6 +69,19 @@ TEST_F(CompletionChannelTest, arming_with_an_unread_completion_sends_one_event) 
     ibv_ack_cq_events(cq_, 2);
 }
 
+// perftest arms first and polls then, once for each event.
+TEST_F(CompletionChannelTest, arming_between_the_event_and_the_poll_sends_no_second_one) {
+    ibv_req_notify_cq(cq_, 0);
+    complete_send(qp_, 0);
+    one_event_for(cq_);
+    ibv_req_notify_cq(cq_, 0);
+    EXPECT_FALSE(readable());
+    EXPECT_EQ(poll(cq_).size(), 1U);
+    complete_send(qp_, 1);
+    one_event_for(cq_);
+    ibv_ack_cq_events(cq_, 2);
+}
+
 TEST_F(CompletionChannelTest, arming_for_solicited_looks_only_for_solicited_and_failed_ones) {
     vrdma_cqe cqe{};
     cqe.qpn = qp_->qp_num;
