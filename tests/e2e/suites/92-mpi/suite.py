@@ -4,8 +4,8 @@ program, knows what every byte must be.
 mpi         ranks on two vNICs of one host
 mpi_wire    on two hosts
 
-The ranks' endpoints are made of rc_verbs or ud_verbs only, as UCX's log says, and the vNICs must have
-counted the bytes. mpirun and its daemons talk over the loopback interface, whatever network the
+The ranks' endpoints are made of rc_verbs or ud_verbs only, as UCX's log says, and the vNICs must
+have counted the bytes. mpirun and its daemons talk over the loopback interface, whatever network the
 services are in."""
 
 import os

@@ -32,7 +32,7 @@ def every_value_is_right(ctx, ranks):
 
 
 for ranks in (2, 3, 4):
-    same.add(f"every_value_is_right_{ranks}_ranks", lambda ctx, n=ranks: every_value_is_right(ctx, n),
-             timeout=75)
+    same.add(f"every_value_is_right_{ranks}_ranks",
+             lambda ctx, n=ranks: every_value_is_right(ctx, n), timeout=75)
 wire.add("every_value_is_right_4_ranks", lambda ctx: every_value_is_right(ctx, 4), timeout=75)
 wire.add("other_service_ends_cleanly", two_hosts.other_service_is_alive_and_ends_cleanly)

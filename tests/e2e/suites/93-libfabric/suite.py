@@ -1,6 +1,6 @@
 """libfabric as Debian ships it: reliable datagrams made of its verbs provider's unreliable ones,
-`verbs;ofi_rxd`. fi_pingpong compares every byte (-c). Connected endpoints of the verbs provider need
-rdma_cm.
+`verbs;ofi_rxd`. fi_pingpong compares every byte (-c). Connected endpoints of the verbs provider
+need rdma_cm.
 
 libfabric        two vNICs of one host
 libfabric_wire   two hosts"""
