@@ -2,9 +2,10 @@
 // socket().
 //
 // A path below /sys/class/infiniband, /sys/class/infiniband_verbs or /dev/infiniband is looked up
-// in the tree of the vNIC that VRDMA_TREE names; every other path is passed on as it came. So the
-// program, libibverbs in it and the programs it starts see this vNIC and no other RDMA device,
-// without any privilege and without touching the machine.
+// in the tree of the vNIC that VRDMA_TREE names, or of the only one that is there (only_vnic.cpp);
+// every other path is passed on as it came. So the program, libibverbs in it and the programs it
+// starts see this vNIC and no other RDMA device, without any privilege and without touching the
+// machine.
 //
 // socket() refuses NETLINK_RDMA the way a kernel without RDMA does. Where the kernel's RDMA core is
 // loaded, libibverbs would otherwise take the list of devices from it and never look at /sys.
@@ -28,13 +29,16 @@
 #include <cstring>
 
 #include "tools/preload/next_function.h"
+#include "tools/preload/only_vnic.h"
 #include "tools/preload/redirection.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace {
 
+using vrdma::preload::find_only_vnic;
 using vrdma::preload::kTreeVariable;
+using vrdma::preload::kVnicDirectory;
 using vrdma::preload::NextFunction;
 using vrdma::preload::PathBuffer;
 using vrdma::preload::Redirection;
@@ -44,9 +48,14 @@ constinit Redirection redirection;
 constinit NextFunction<char*(const char*, char*)> next_realpath("realpath");
 
 __attribute__((constructor)) void find_tree() {
-    const char* tree = getenv(kTreeVariable);
-    PathBuffer real;
     const int saved = errno;
+    // Not from whoever started a set-uid program, which /etc/ld.so.preload reaches too.
+    const char* tree = secure_getenv(kTreeVariable);
+    PathBuffer only;
+    if (tree == nullptr && find_only_vnic(kVnicDirectory, only)) {
+        tree = only.text;
+    }
+    PathBuffer real;
     const char* real_tree = tree == nullptr ? nullptr : next_realpath.get()(tree, real.text);
     redirection.set(tree, real_tree);
     errno = saved;

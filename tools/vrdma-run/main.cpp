@@ -78,6 +78,12 @@ Outcome<Program> prepare(const Options& options) {
                       "libibverbs ignore the environment; run it as the user it changes to, or "
                       "use a service with system_view");
     }
+    if (program->linkage == Linkage::musl) {
+        return refuse(program->path.string() +
+                      " is a program for the musl C library, into which the provider, being made "
+                      "for the GNU C library, cannot be loaded; use a build of it for the GNU C "
+                      "library");
+    }
     const auto directory = find_vnic(runtime_directories(options.runtime_directory), options.vnic);
     if (!directory) {
         return tl::unexpected(directory.error());

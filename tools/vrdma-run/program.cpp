@@ -1,10 +1,11 @@
 // Looks at a program before it is started, to refuse or warn where the reason for a device not
 // being seen would otherwise be hard to find: the dynamic loader drops LD_PRELOAD, and libibverbs
 // its environment variables, for a program that gains privileges; and a static program has no
-// loader.
+// loader; and what we would load needs the GNU C library, so a program for musl cannot have it.
 //
-// A file is read as far as needed: an ELF program with a PT_INTERP header is dynamic; "#!" leads to
-// an interpreter, which is looked at in turn (scripts of scripts are bounded as in the kernel).
+// A file is read as far as needed: an ELF program with a PT_INTERP header is dynamic, and the
+// loader it names tells which C library it is for; "#!" leads to an interpreter, which is looked at
+// in turn (scripts of scripts are bounded as in the kernel).
 #include "tools/vrdma-run/program.h"
 
 #include <elf.h>
@@ -14,6 +15,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +30,16 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxInterpreters = 4;
 
+// "/lib/ld-musl-x86_64.so.1"
+bool is_loader_of_musl(int fd, const Elf64_Phdr& segment) {
+    std::array<char, 256> name{};
+    const std::size_t length = std::min<std::size_t>(name.size(), segment.p_filesz);
+    const ssize_t got = pread(fd, name.data(), length, static_cast<off_t>(segment.p_offset));
+    return got > 0 &&
+           std::string_view(name.data(), static_cast<std::size_t>(got)).find("/ld-musl-") !=
+               std::string_view::npos;
+}
+
 Linkage linkage_of_elf(int fd, const Elf64_Ehdr& header) {
     if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr)) {
         return Linkage::unknown;
@@ -39,7 +51,7 @@ Linkage linkage_of_elf(int fd, const Elf64_Ehdr& header) {
             return Linkage::unknown;
         }
         if (segment.p_type == PT_INTERP) {
-            return Linkage::dynamic;
+            return is_loader_of_musl(fd, segment) ? Linkage::musl : Linkage::dynamic;
         }
     }
     return Linkage::static_;

@@ -12,6 +12,7 @@ namespace vrdma::run {
 enum class Linkage : std::uint8_t {
     dynamic,  // the loader takes LD_PRELOAD
     static_,  // nothing can be preloaded
+    musl,     // the loader takes LD_PRELOAD, but neither our library nor the provider works in it
     unknown,  // not an ELF file that we can read (a script whose interpreter we cannot read, say)
 };
 

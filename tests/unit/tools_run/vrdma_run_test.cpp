@@ -308,6 +308,21 @@ TEST_F(VrdmaRun, preload_of_a_static_program_warns_and_runs_it) {
     EXPECT_NE(ended.errors.find("--mode mount"), std::string::npos);
 }
 
+TEST_F(VrdmaRun, program_for_musl_is_refused_in_every_mode) {
+    for (const char* mode : {"auto", "mount", "preload"}) {
+        expect_refused(run({"--vnic", "one", "--mode", mode, "--", MUSL_PROGRAM}),
+                       "musl_program is a program for the musl C library", "use a build of it");
+    }
+}
+
+TEST_F(VrdmaRun, script_with_an_interpreter_for_musl_is_refused) {
+    const fs::path script = directory_.path() / "script";
+    std::ofstream(script) << "#!" << MUSL_PROGRAM << "\n";
+    fs::permissions(script, fs::perms::owner_all);
+    expect_refused(run({"--vnic", "one", "--", script}),
+                   "script is a program for the musl C library", "use a build of it");
+}
+
 TEST_F(VrdmaRun, preload_shows_the_device_to_libibverbs) {
     const Ended ended = run({"--vnic", "one", "--mode", "preload", "--", VERBS_PROGRAM});
     EXPECT_EQ(ended.status, 0) << ended.errors;
