@@ -1,18 +1,22 @@
-// Finds the private functions of the right libibverbs. Normally there is one in the process and
-// weak references lead to it; its register function carries the private ABI number in its name. A
-// process can also hold two (a program linked to the distribution's, a Python package that brings
-// its own), and then weak references lead to whichever is first in the global scope, which need not
-// be the one that is loading us. The name under which we were loaded settles it: libibverbs with
-// PABI NN opens libvrdma-rdmavNN.so. When that number is not the one the weak references found, the
-// library with that number is looked for among the loaded objects. (So an installation needs one
-// copy of the file for each number: links to one file would be one object, whose constructor runs
-// once.)
+// Finds the private functions of the right libibverbs, the one that is loading us. A process can
+// hold several: the distribution's, which our own dependency brings in when nothing else does, and
+// those that Python packages bring along under names of their own (libibverbs-1de1263b.so.1), which
+// may even have the same private ABI number. So the stack is asked first: our constructor runs
+// inside the dlopen() that the right one has called.
+//
+// Who loads us by other means (LD_PRELOAD, a test) is not on the stack. Then weak references lead
+// to the first libibverbs of the global scope, whose register function carries its private ABI
+// number in its name; and where that is not the number in our file's name (libibverbs with PABI NN
+// opens libvrdma-rdmavNN.so), a library with that number is looked for among the loaded objects.
+// (So an installation needs one copy of the file for each number: links to one file would be one
+// object, whose constructor runs once.)
 //
 // PABI 59 stands for two layouts; the later one came with the public ibv_query_port_speed.
 #include "verbs/libibverbs_abi/libibverbs.h"
 
 #include <dlfcn.h>
 #include <link.h>
+#include <unwind.h>
 
 #include <array>
 #include <charconv>
@@ -151,6 +155,45 @@ bool from_loaded_objects(const link_map* ours, unsigned wanted, Libibverbs& foun
     return false;
 }
 
+struct CallerSearch {
+    const link_map* seen = nullptr;  // whose frame was looked at last
+    bool success = false;
+    Libibverbs found{};
+};
+
+// For one frame of the stack, from the inside out: stops at the first libibverbs.
+_Unwind_Reason_Code look_at_frame(_Unwind_Context* frame, void* data) {
+    auto& search = *static_cast<CallerSearch*>(data);
+    Dl_info info{};
+    void* map = nullptr;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the frame's address in the code
+    if (dladdr1(reinterpret_cast<void*>(_Unwind_GetIP(frame)), &info, &map, RTLD_DL_LINKMAP) == 0 ||
+        map == search.seen) {
+        return _URC_NO_REASON;
+    }
+    search.seen = static_cast<const link_map*>(map);
+    if (std::strstr(search.seen->l_name, "libibverbs") == nullptr) {
+        return _URC_NO_REASON;
+    }
+    for (const PabiRow& row : kPabis) {
+        if (from_object(search.seen, row, search.found)) {
+            search.success = true;
+            return _URC_END_OF_STACK;
+        }
+    }
+    return _URC_NO_REASON;
+}
+
+// The libibverbs that has called the dlopen() we are running in.
+bool from_callers(Libibverbs& found) {
+    CallerSearch search;
+    (void)_Unwind_Backtrace(&look_at_frame, &search);
+    if (search.success) {
+        found = search.found;
+    }
+    return search.success;
+}
+
 }  // namespace
 
 unsigned pabi_in_file_name(const char* path) {
@@ -169,6 +212,10 @@ unsigned pabi_in_file_name(const char* path) {
 }
 
 tl::expected<Libibverbs, LibibverbsError> find_libibverbs() {
+    Libibverbs caller{};
+    if (from_callers(caller)) {
+        return caller;
+    }
     auto found = from_weak_references();
     Dl_info info{};
     void* ours = nullptr;

@@ -1,6 +1,7 @@
 // A libibverbs that has nothing but the private entry points, in any layout: what it was registered
 // with and what it was given is read back by registration_test through fake_*.
 //   PABI, CONTEXT_SIZE, CONTEXT_OFFSET, OPS_SIZE, HAS_SPEED come from the build.
+#include <dlfcn.h>
 #include <infiniband/verbs.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static const void* registered;
+static void* volatile loaded;
 static unsigned char ops[1024];
 
 EXPORT void PASTE(verbs_register_driver_, PABI)(const void* driver);
@@ -20,6 +22,7 @@ EXPORT void* _verbs_init_and_alloc_context(struct ibv_device* device, int cmd_fd
                                            void* offset, uint32_t driver_id);
 EXPORT void verbs_set_ops(void* context, const void* table);
 EXPORT void verbs_uninit_context(void* context);
+EXPORT void* fake_load(const char* provider);
 EXPORT const void* fake_registered(void);
 EXPORT const void* fake_ops(void);
 EXPORT long fake_write(int fd, const void* data, size_t size);
@@ -57,6 +60,11 @@ void verbs_uninit_context(void* context) {
     if (inner->async_fd != -1) {
         close(inner->async_fd);
     }
+}
+
+void* fake_load(const char* provider) {
+    loaded = dlopen(provider, RTLD_NOW);  // kept, or the compiler would leave this frame first
+    return loaded;
 }
 
 const void* fake_registered(void) {

@@ -126,6 +126,24 @@ INSTANTIATE_TEST_SUITE_P(
                     Release{"v64", 64, Layout::D}, Release{"v65", 65, Layout::E}),
     release_name);
 
+// Two libraries with one number, and the weak references lead to the other: it has the usual name
+// and is in the global scope.
+TEST(RegistrationChecks, library_that_loads_the_provider_gets_it) {
+    EXPECT_EQ(in_child([] {
+                  void* usual = dlopen(fake_library("v44").c_str(), RTLD_NOW | RTLD_GLOBAL);
+                  const std::string name =
+                      std::string(FAKE_DIR) + "/bundled/libibverbs-1de1263b.so.1";
+                  void* bundled = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+                  REQUIRE(usual != nullptr && bundled != nullptr);
+                  const auto load = symbol<void* (*)(const char*)>(bundled, "fake_load");
+                  REQUIRE(load(provider_for(34).c_str()) != nullptr);
+                  REQUIRE(symbol<const void* (*)()>(bundled, "fake_registered")() != nullptr);
+                  REQUIRE(symbol<const void* (*)()>(usual, "fake_registered")() == nullptr);
+                  return 0;
+              }),
+              0);
+}
+
 TEST(RegistrationChecks, context_of_unexpected_size_is_refused) {
     EXPECT_EQ(in_child([] {
                   void* library = dlopen(fake_library("grown").c_str(), RTLD_NOW | RTLD_LOCAL);
