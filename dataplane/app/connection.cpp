@@ -289,7 +289,7 @@ void Connection::warn(std::string_view what) {
 }
 
 uint64_t Connection::features() const {
-    return VRDMA_FEATURE_PEER_DEATH |
+    return VRDMA_FEATURE_PEER_DEATH | VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS |
            (environment_.vnic->process_memory ? VRDMA_FEATURE_PROCESS_MEMORY : 0U) |
            (environment_.vnic->userfault_device.is_open() ? VRDMA_FEATURE_USERFAULT : 0U);
 }
@@ -301,6 +301,9 @@ vrdma_rsp_open Connection::open_response(const vrdma_cmd_open& request) const {
     response.features = request.features & features();
     response.node_guid = environment_.vnic->device.guid;
     response.limits = environment_.vnic->device.limits;
+    if ((response.features & VRDMA_FEATURE_MEMORY_WINDOWS) == 0) {
+        response.limits.max_mws = 0;
+    }
     for (size_t i = 0; i < VRDMA_GID_TABLE_LENGTH; ++i) {
         response.gid[i] = environment_.vnic->device.gids[i];
     }
@@ -433,6 +436,10 @@ Connection::Charge Connection::charge_of(const vrdma_command_header& header,
         }
         case VRDMA_CMD_DEREG_MR:
             return frees(Resource::Mrs);
+        case VRDMA_CMD_ALLOC_MW:
+            return takes(Resource::Mws);
+        case VRDMA_CMD_DEALLOC_MW:
+            return frees(Resource::Mws);
         case VRDMA_CMD_CREATE_CHANNEL:
             return takes(Resource::Files);
         case VRDMA_CMD_DESTROY_CHANNEL:

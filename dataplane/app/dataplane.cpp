@@ -21,6 +21,9 @@
 namespace vrdma::app {
 namespace {
 
+constexpr uint32_t kMostMws =
+    16384;  // 14 of the 24 bits of a window's name: the rest is generation
+
 uint64_t random_key() {
     uint64_t key = 0;
     VR_CHECK(getrandom(&key, sizeof key, 0) == static_cast<ssize_t>(sizeof key));
@@ -94,6 +97,7 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
     limits.pds = share(host.max_pds, shards, 262144);
     limits.mrs = share(host.max_mrs, shards, 1U << 22);
     limits.extra_ranges = limits.mrs;
+    limits.mws = std::min(limits.mrs, kMostMws);
     limits.regions = limits.mrs;
     limits.channels = limits.cqs;
     limits.contexts = share(host.max_contexts, shards, kMaxContextsPerShard);
@@ -133,10 +137,10 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
         config.limits = limits;
         config.qpn_key = qpn_key;
         config.mr_key = random_key();
-        dataplane->shards_.push_back(
-            std::make_unique<Shard>(*dataplane->arenas_.back(), config,
-                                    Shard::Ports{dataplane->process_memory_, dataplane->notifier_,
-                                                 dataplane->reclaimer_, *dataplane->fabric_}));
+        dataplane->shards_.push_back(std::make_unique<Shard>(
+            *dataplane->arenas_.back(), config,
+            Shard::Ports{dataplane->process_memory_, dataplane->notifier_, dataplane->reclaimer_,
+                         *dataplane->fabric_, dataplane->clock_}));
         platform::WorkerOptions options;
         options.index = i;
         options.dedicated = service.mode == control::WorkerMode::kDedicated;

@@ -10,6 +10,7 @@
 #include "dataplane/app/ports.h"
 #include "dataplane/app/steering.h"
 #include "dataplane/control/configuration.h"
+#include "dataplane/platform/clock.h"
 #include "dataplane/platform/tenant_ports.h"
 #include "dataplane/platform/worker.h"
 
@@ -49,6 +50,7 @@ class Dataplane {
     std::byte* arena_memory_ = nullptr;
     platform::SystemProcessMemory process_memory_;
     platform::SystemNotifier notifier_;
+    platform::WorkerClock clock_;
     platform::DeferredReclaimer reclaimer_;
     std::vector<platform::Worker*> worker_list_;
     WakeWorkers waker_{worker_list_};

@@ -65,6 +65,7 @@ ResourceCounts make_limits(const control::VnicQuotas& quotas) {
     limits[Resource::Contexts] = quotas.max_contexts;
     limits[Resource::Pds] = quotas.max_pds;
     limits[Resource::Mrs] = quotas.max_mrs;
+    limits[Resource::Mws] = quotas.max_mrs;  // as many windows as regions
     limits[Resource::Cqs] = quotas.max_cqs;
     limits[Resource::Qps] = quotas.max_qps;
     limits[Resource::Srqs] = quotas.max_srqs;
@@ -397,7 +398,7 @@ tl::expected<void, std::string> Service::make_vnic(const control::VnicConfig& co
         .max_rd_atomic = transport::kMaxRdAtomic,
         .max_mr_bytes = config.quotas.max_mr_bytes,
         .max_transfer_bytes = VRDMA_MAX_TRANSFER_BYTES,
-        .reserved = 0,
+        .max_mws = std::min(config.quotas.max_mrs, host.mws),
     };
 
     const std::string directory = vnic_directory(configuration_, config.name);

@@ -53,6 +53,9 @@ class Pool {
 
     [[nodiscard]] T& operator[](uint32_t index) { return entries_[index]; }
     [[nodiscard]] const T& operator[](uint32_t index) const { return entries_[index]; }
+    [[nodiscard]] uint32_t index_of(const T& entry) const {
+        return static_cast<uint32_t>(&entry - entries_);
+    }
     [[nodiscard]] uint32_t capacity() const { return capacity_; }
     [[nodiscard]] uint32_t used() const { return state_->used; }
     // Entries from here on were never handed out.

@@ -49,6 +49,10 @@ ReasonText text_of(vrdma_reason reason) {
         case VRDMA_REASON_RD_ATOMIC:
             return {"rd_atomic", "a READ or atomic was posted with max_rd_atomic 0",
                     "set max_rd_atomic when modifying the queue pair to RTS"};
+        case VRDMA_REASON_MW_KEY:
+            return {"mw_key", "a bind or local invalidate names no memory window that allows it",
+                    "invalidate a type 2 window before it is bound again; keep window, region "
+                    "and queue pair in one protection domain"};
         case VRDMA_REASON_LKEY_UNKNOWN:
             return {"lkey_unknown", "an lkey names no memory region of the sender",
                     "the region was deregistered too early, or the key is wrong"};
@@ -102,6 +106,10 @@ ReasonText text_of(vrdma_reason reason) {
         case VRDMA_REASON_REMOTE_RECV:
             return {"remote_recv", "the peer's posted receive could not be used",
                     "look at the last error of the peer's queue pair"};
+        case VRDMA_REASON_RKEY_QP:
+            return {"rkey_qp",
+                    "a type 2 memory window works through another queue pair of the peer",
+                    "the peer must bind the window on the queue pair that is connected here"};
         case VRDMA_REASON_PEER_UNREACHABLE:
             return {"peer_unreachable", "no vNIC of this network has the destination's address",
                     "check the destination GID, and that its vNIC exists and is up"};

@@ -49,6 +49,12 @@ Commands::Result Commands::dispatch(const CommandCall& call) {
             return reg_mr(call);
         case VRDMA_CMD_DEREG_MR:
             return dereg_mr(call);
+        case VRDMA_CMD_ALLOC_MW:
+            return alloc_mw(call);
+        case VRDMA_CMD_DEALLOC_MW:
+            return dealloc_mw(call);
+        case VRDMA_CMD_QUERY_CLOCK:
+            return query_clock(call);
         case VRDMA_CMD_CREATE_CHANNEL:
             return create_channel(call);
         case VRDMA_CMD_DESTROY_CHANNEL:
@@ -106,6 +112,14 @@ Commands::Result Commands::query_port(const CommandCall& call) {
     return write_response(call, vrdma_rsp_query_port{vnic.up ? kActive : kDown, kMtu4096});
 }
 
+Commands::Result Commands::query_clock(const CommandCall& call) {
+    if (!speaks(call, VRDMA_FEATURE_TIMESTAMPS)) {
+        return refuse(VRDMA_STATUS_UNSUPPORTED, "time stamps were not negotiated");
+    }
+    return write_response(call,
+                          vrdma_rsp_query_clock{static_cast<uint64_t>(state_.clock.now().ns)});
+}
+
 Commands::Result Commands::alloc_pd(const CommandCall& call) {
     const std::optional<uint32_t> index = state_.pds.allocate();
     if (!index) {
@@ -126,7 +140,7 @@ Commands::Result Commands::dealloc_pd(const CommandCall& call) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such protection domain");
     }
     if (pd->users != 0) {
-        return refuse(VRDMA_STATUS_BUSY, "the protection domain still has MRs, QPs or SRQs");
+        return refuse(VRDMA_STATUS_BUSY, "the protection domain still has MRs, MWs, QPs or SRQs");
     }
     pd->present = false;
     state_.pds.release(request->handle);
@@ -227,11 +241,15 @@ bool Commands::tear_down(Teardown& teardown) {
                 return sweep(state_.srqs, owned, [&](uint32_t i) { free_srq(i); });
             case 4:
                 return sweep(state_.channels, owned, [&](uint32_t i) { free_channel(i); });
-            case 5:
+            case 5:  // before the regions that they are bound to
+                return sweep(
+                    state_.mws, [&](const Mw& mw) { return mw.type != 0 && mw.context == index; },
+                    [&](uint32_t i) { free_mw(i); });
+            case 6:
                 return sweep(
                     state_.mrs, [&](const Mr& mr) { return mr.key != 0 && mr.context == index; },
                     [&](uint32_t i) { free_mr(i); });
-            case 6:
+            case 7:
                 return sweep(state_.pds, owned, [&](uint32_t i) {
                     state_.pds[i].present = false;
                     state_.pds.release(i);
@@ -241,7 +259,7 @@ bool Commands::tear_down(Teardown& teardown) {
                 return sweep(state_.regions, owned, [&](uint32_t i) { free_region(i); });
         }
     };
-    constexpr uint32_t kPhases = 8;
+    constexpr uint32_t kPhases = 9;
     if (context.objects == 0 && teardown.phase > 1) {
         teardown.phase = kPhases;
     } else if (phase()) {

@@ -88,6 +88,8 @@ class Commands {
     Result remove_region(const CommandCall& call);
     Result reg_mr(const CommandCall& call);
     Result dereg_mr(const CommandCall& call);
+    Result alloc_mw(const CommandCall& call);
+    Result dealloc_mw(const CommandCall& call);
     Result create_channel(const CommandCall& call);
     Result destroy_channel(const CommandCall& call);
     Result create_cq(const CommandCall& call);
@@ -102,13 +104,18 @@ class Commands {
     Result query_qp(const CommandCall& call);
     Result destroy_qp(const CommandCall& call);
     Result query_port(const CommandCall& call);
+    Result query_clock(const CommandCall& call);
 
     void free_qp(uint32_t slot);
     void free_cq(uint32_t index);
     void free_srq(uint32_t index);
     void free_channel(uint32_t index);
     void free_mr(uint32_t index);
+    void free_mw(uint32_t index);
     void free_region(uint32_t index);
+    [[nodiscard]] bool speaks(const CommandCall& call, uint64_t feature) const {
+        return (state_.contexts[call.context].features & feature) != 0;
+    }
     void tell_peer(const Qp& qp);
     // Has another shard let go of everything it held when this was first asked? One at a time for
     // each context, as its commands.

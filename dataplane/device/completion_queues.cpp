@@ -36,6 +36,9 @@ void CompletionQueues::write(uint32_t cq_index, const Completion& completion) {
     entry.opcode = completion.opcode;
     entry.flags = completion.flags;
     entry.vendor_err = completion.vendor_err;
+    if (runtime.timestamps != nullptr) [[unlikely]] {
+        runtime.timestamps[cq.producer & cq.mask] = static_cast<uint64_t>(state_.clock.now().ns);
+    }
     std::atomic_ref(entry.sequence).store(++cq.producer, std::memory_order_release);
     state_.counters[state_.contexts[cq.context].vnic].add(Counter::CompletionsWritten);
     if (cq.channel != kNone) {
@@ -134,6 +137,10 @@ CompletionQueues::Moved CompletionQueues::move(uint32_t cq_index, const CqRuntim
     }
     for (uint32_t n = 0; n < kEntriesMovedPerTurn && cq.move_next != cq.producer; ++n) {
         to.ring[cq.move_next & (new_entries - 1)] = from.ring[cq.move_next & cq.mask];
+        if (cq.timestamps) {
+            to.timestamps[cq.move_next & (new_entries - 1)] =
+                from.timestamps[cq.move_next & cq.mask];
+        }
         ++cq.move_next;
     }
     if (cq.move_next != cq.producer) {

@@ -121,6 +121,8 @@ CounterText reason_text(vrdma_reason reason) {
             return {"rq_index", "receive producer index beyond the ring"};
         case VRDMA_REASON_RD_ATOMIC:
             return {"rd_atomic", "READ or atomic with max_rd_atomic 0"};
+        case VRDMA_REASON_MW_KEY:
+            return {"mw_key", "bind or invalidate: no window that allows it"};
         case VRDMA_REASON_LKEY_UNKNOWN:
             return {"lkey_unknown", "lkey names no memory region"};
         case VRDMA_REASON_LKEY_PD:
@@ -157,6 +159,8 @@ CounterText reason_text(vrdma_reason reason) {
             return {"remote_recv_length", "longer than the peer's receive entry"};
         case VRDMA_REASON_REMOTE_RECV:
             return {"remote_recv", "the peer's receive entry could not be used"};
+        case VRDMA_REASON_RKEY_QP:
+            return {"rkey_qp", "memory window of another queue pair"};
         case VRDMA_REASON_PEER_UNREACHABLE:
             return {"peer_unreachable", "no such address in this network"};
         case VRDMA_REASON_PEER_SILENT:

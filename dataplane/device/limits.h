@@ -52,6 +52,7 @@ struct ShardLimits {
     uint32_t srqs = 4096;
     uint32_t pds = 8192;
     uint32_t mrs = 65536;
+    uint32_t mws = 16384;
     uint32_t extra_ranges = 65536;
     uint32_t regions = 65536;
     uint32_t channels = 8192;

@@ -1,10 +1,11 @@
-// Regions and memory regions. A region is mapped by the platform before its command comes here and
-// unmapped by it after the last user is gone; here it is only a range of bytes with an owner. An MR
-// may name any bytes of its own context's regions: what is dangerous about that is the tenant's
-// own.
+// Regions, memory regions and windows. A region is mapped by the platform before its command comes
+// here and unmapped by it after the last user is gone; here it is only a range of bytes with an
+// owner. An MR may name any bytes of its own context's regions: what is dangerous about that is the
+// tenant's own.
 #include <array>
 
 #include "dataplane/device/commands.h"
+#include "dataplane/device/memory_windows.h"
 
 namespace vrdma {
 
@@ -93,8 +94,11 @@ Commands::Result Commands::reg_mr(const CommandCall& call) {
     if (request.reserved != 0) {
         return refuse(VRDMA_STATUS_INVALID, kReserved);
     }
-    if ((request.access & ~static_cast<uint32_t>(VRDMA_ACCESS_MASK)) != 0) {
-        return refuse(VRDMA_STATUS_INVALID, "unknown access flag");
+    const uint32_t known =
+        VRDMA_ACCESS_MASK |
+        (speaks(call, VRDMA_FEATURE_MEMORY_WINDOWS) ? uint32_t{VRDMA_ACCESS_MW_BIND} : 0U);
+    if ((request.access & ~known) != 0) {
+        return refuse(VRDMA_STATUS_INVALID, "unknown access flag, or one not negotiated");
     }
     constexpr uint32_t kRemoteChange = VRDMA_ACCESS_REMOTE_WRITE | VRDMA_ACCESS_REMOTE_ATOMIC;
     if ((request.access & kRemoteChange) != 0 && (request.access & VRDMA_ACCESS_LOCAL_WRITE) == 0) {
@@ -177,10 +181,59 @@ Commands::Result Commands::dereg_mr(const CommandCall& call) {
         state_.mrs[request->handle].context != call.context) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such memory region");
     }
+    if (state_.mrs[request->handle].windows != 0) {
+        return refuse(VRDMA_STATUS_BUSY, "memory windows are bound to the memory region");
+    }
     if (!slices_drained(state_.contexts[call.context])) {
         return defer();  // another shard may be copying from it or to it
     }
     free_mr(request->handle);
+    return size_t{0};
+}
+
+Commands::Result Commands::alloc_mw(const CommandCall& call) {
+    if (!speaks(call, VRDMA_FEATURE_MEMORY_WINDOWS)) {
+        return refuse(VRDMA_STATUS_UNSUPPORTED, "memory windows were not negotiated");
+    }
+    const auto request = read_body<vrdma_cmd_alloc_mw>(call.body);
+    if (!request) {
+        return refuse(VRDMA_STATUS_INVALID, kBadLength);
+    }
+    if (request->type != VRDMA_MW_TYPE_1 && request->type != VRDMA_MW_TYPE_2) {
+        return refuse(VRDMA_STATUS_INVALID, "the type of a memory window is 1 or 2");
+    }
+    Pd* pd = find(state_.pds, request->pd, call);
+    if (pd == nullptr) {
+        return refuse(VRDMA_STATUS_NOT_FOUND, "no such protection domain");
+    }
+    const std::optional<uint32_t> index = state_.mws.add(
+        MwTable::Owner{.pd = request->pd, .context = call.context, .type = request->type});
+    if (!index) {
+        return refuse(VRDMA_STATUS_NO_RESOURCE, "no memory window is left on this host");
+    }
+    ++pd->users;
+    ++state_.contexts[call.context].objects;
+    return write_response(call, vrdma_rsp_alloc_mw{*index, state_.mws[*index].name << 8});
+}
+
+void Commands::free_mw(uint32_t index) {
+    Mw& window = state_.mws[index];
+    unbind(state_, window);
+    --state_.pds[window.pd].users;
+    --state_.contexts[window.context].objects;
+    state_.mws.remove(index);
+}
+
+Commands::Result Commands::dealloc_mw(const CommandCall& call) {
+    const auto request = read_handle(call);
+    if (!request) {
+        return tl::unexpected(request.error());
+    }
+    if (request->handle >= state_.mws.fresh() || state_.mws[request->handle].type == 0 ||
+        state_.mws[request->handle].context != call.context) {
+        return refuse(VRDMA_STATUS_NOT_FOUND, "no such memory window");
+    }
+    free_mw(request->handle);
     return size_t{0};
 }
 

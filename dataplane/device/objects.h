@@ -39,7 +39,7 @@ struct Context {
     bool closing;   // it said CLOSE: its end is orderly
     bool detached;  // its end has begun: nothing of it is polled any more
     uint32_t vnic;
-    uint32_t objects;  // PDs, MRs, CQs, SRQs, QPs, channels and regions it still has
+    uint32_t objects;  // PDs, MRs, MWs, CQs, SRQs, QPs, channels and regions it still has
     // Slices of it that another shard is working on, in two rounds: what waits for them to come
     // back begins a new round and waits for the old one, however many begin meanwhile.
     std::array<uint32_t, 2> slices_in_flight;
@@ -63,7 +63,7 @@ struct Pd {
     bool present;
     uint8_t reserved[3];
     uint32_t context;
-    uint32_t users;  // MRs, QPs, SRQs
+    uint32_t users;  // MRs, MWs, QPs, SRQs
 };
 
 struct Channel {
@@ -93,6 +93,7 @@ struct Cq {
     uint32_t events;  // sent
     bool delayed;     // on the list of CQs whose event could not be sent yet
     bool moving;      // to another ring: entries [move_from, move_next) are there
+    bool timestamps;  // each entry has one
     uint32_t move_from;
     uint32_t move_next;
     uint32_t failing;  // overflowed: doorbell bits below belong to queue pairs that failed already
@@ -100,6 +101,7 @@ struct Cq {
 struct CqRuntime {
     vrdma_cq_header* header = nullptr;
     vrdma_cqe* ring = nullptr;
+    uint64_t* timestamps = nullptr;  // by slot; nullptr: the queue has none
 };
 
 struct Srq {
@@ -160,7 +162,7 @@ struct alignas(64) Qp {
     bool halted;      // it is about to be reset or destroyed: starts nothing more
     bool peer_lost;   // its peer died while a slice was on its way
     uint8_t silence;  // why nobody answers (enum vrdma_reason)
-    uint8_t reserved;
+    bool windows;     // its driver speaks VRDMA_FEATURE_MEMORY_WINDOWS
     // ---- read for every receive
     uint32_t recv_cq;
     uint32_t srq;  // kNone without

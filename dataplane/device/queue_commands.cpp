@@ -5,6 +5,21 @@
 #include "dataplane/device/commands.h"
 
 namespace vrdma {
+namespace {
+
+uint64_t cq_bytes(uint32_t entries, bool timestamps) {
+    const uint64_t entry = sizeof(vrdma_cqe) + (timestamps ? sizeof(uint64_t) : 0);
+    return sizeof(vrdma_cq_header) + entries * entry;
+}
+
+CqRuntime cq_at(std::byte* memory, uint32_t entries, bool timestamps) {
+    std::byte* ring = memory + sizeof(vrdma_cq_header);
+    std::byte* behind = ring + size_t{entries} * sizeof(vrdma_cqe);
+    return CqRuntime{reinterpret_cast<vrdma_cq_header*>(memory), reinterpret_cast<vrdma_cqe*>(ring),
+                     timestamps ? reinterpret_cast<uint64_t*>(behind) : nullptr};
+}
+
+}  // namespace
 
 tl::expected<std::byte*, Refusal> Commands::queue_memory(const CommandCall& call,
                                                          const vrdma_queue_memory& memory,
@@ -78,8 +93,10 @@ Commands::Result Commands::create_cq(const CommandCall& call) {
     if (!std::has_single_bit(request->entries) || request->entries > VRDMA_MAX_CQ_ENTRIES) {
         return refuse(VRDMA_STATUS_INVALID, "CQ entries must be a power of two within the limit");
     }
-    if (request->reserved != 0) {
-        return refuse(VRDMA_STATUS_INVALID, kReserved);
+    const uint32_t known =
+        speaks(call, VRDMA_FEATURE_TIMESTAMPS) ? uint32_t{VRDMA_CQ_TIMESTAMPS} : 0U;
+    if ((request->flags & ~known) != 0) {
+        return refuse(VRDMA_STATUS_INVALID, "unknown CQ flag, or one that was not negotiated");
     }
     if (request->completion_vector != 0) {
         return refuse(VRDMA_STATUS_INVALID, "there is one completion vector, 0");
@@ -91,8 +108,8 @@ Commands::Result Commands::create_cq(const CommandCall& call) {
             return refuse(VRDMA_STATUS_NOT_FOUND, "no such completion channel");
         }
     }
-    const uint64_t bytes = sizeof(vrdma_cq_header) + uint64_t{request->entries} * sizeof(vrdma_cqe);
-    const auto memory = queue_memory(call, request->memory, bytes);
+    const bool timestamps = (request->flags & VRDMA_CQ_TIMESTAMPS) != 0;
+    const auto memory = queue_memory(call, request->memory, cq_bytes(request->entries, timestamps));
     if (!memory) {
         return tl::unexpected(memory.error());
     }
@@ -107,10 +124,9 @@ Commands::Result Commands::create_cq(const CommandCall& call) {
     cq.channel = channel == nullptr ? kNone : request->channel;
     cq.region = request->memory.region;
     cq.cookie = request->cookie;
+    cq.timestamps = timestamps;
     state_.cqs[*index] = cq;
-    state_.cq_runtime[*index] =
-        CqRuntime{reinterpret_cast<vrdma_cq_header*>(*memory),
-                  reinterpret_cast<vrdma_cqe*>(*memory + sizeof(vrdma_cq_header))};
+    state_.cq_runtime[*index] = cq_at(*memory, request->entries, timestamps);
     ++state_.regions[cq.region].users;
     if (channel != nullptr) {
         ++channel->users;
@@ -131,13 +147,12 @@ Commands::Result Commands::resize_cq(const CommandCall& call) {
     if (!std::has_single_bit(request->entries) || request->entries > VRDMA_MAX_CQ_ENTRIES) {
         return refuse(VRDMA_STATUS_INVALID, "CQ entries must be a power of two within the limit");
     }
-    const uint64_t bytes = sizeof(vrdma_cq_header) + uint64_t{request->entries} * sizeof(vrdma_cqe);
-    const auto memory = queue_memory(call, request->memory, bytes);
+    const auto memory =
+        queue_memory(call, request->memory, cq_bytes(request->entries, cq->timestamps));
     if (!memory) {
         return tl::unexpected(memory.error());
     }
-    const CqRuntime runtime{reinterpret_cast<vrdma_cq_header*>(*memory),
-                            reinterpret_cast<vrdma_cqe*>(*memory + sizeof(vrdma_cq_header))};
+    const CqRuntime runtime = cq_at(*memory, request->entries, cq->timestamps);
     switch (completions_.move(request->handle, runtime, request->entries)) {
         case CompletionQueues::Moved::DoesNotFit:
             return refuse(VRDMA_STATUS_INVALID, "the unread completions do not fit the new size");

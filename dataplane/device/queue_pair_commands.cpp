@@ -113,6 +113,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     qp.signal_all = (request->flags & VRDMA_QP_SIGNAL_ALL) != 0;
     qp.context = call.context;
     qp.vnic = context.vnic;
+    qp.windows = (context.features & VRDMA_FEATURE_MEMORY_WINDOWS) != 0;
     qp.pd = request->pd;
     qp.send_cq = request->send_cq;
     qp.recv_cq = request->recv_cq;

@@ -23,6 +23,10 @@ uint8_t completion_opcode(uint8_t wqe_opcode) {
             return VRDMA_WC_COMP_SWAP;
         case VRDMA_WQE_ATOMIC_FETCH_AND_ADD:
             return VRDMA_WC_FETCH_ADD;
+        case VRDMA_WQE_BIND_MW:
+            return VRDMA_WC_BIND_MW;
+        case VRDMA_WQE_LOCAL_INV:
+            return VRDMA_WC_LOCAL_INV;
         default:
             return VRDMA_WC_SEND;
     }
@@ -69,6 +73,15 @@ void QueuePairs::fail_send(uint32_t slot, vrdma_wc_status status, vrdma_reason r
     qp.state = VRDMA_QPS_SQE;
     qp.error_reason = static_cast<uint8_t>(reason);
     flush_sends(slot, kFlushedPerVisit);
+}
+
+void QueuePairs::finish_local(uint32_t slot, const std::optional<EntryFault>& fault) {
+    if (fault) {
+        fail_send(slot, fault->status, fault->reason);
+        return;
+    }
+    ++state_.qps[slot].sends;
+    complete_send(slot, VRDMA_WC_SUCCESS, VRDMA_REASON_NONE);
 }
 
 void QueuePairs::fail_receive(uint32_t slot, vrdma_wc_status status, vrdma_reason reason) {

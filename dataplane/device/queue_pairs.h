@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "dataplane/device/completion_queues.h"
+#include "dataplane/device/send_entry.h"
 #include "dataplane/device/state.h"
 
 namespace vrdma {
@@ -18,6 +19,8 @@ class QueuePairs {
     // The current send entry failed: completes it with `status`, then RC goes to ERR, UC and UD to
     // SQE (IBA 10.3.1.7), everything behind is flushed.
     void fail_send(uint32_t slot, vrdma_wc_status status, vrdma_reason reason);
+    // The current send entry, which concerned the device alone, was executed, or refused.
+    void finish_local(uint32_t slot, const std::optional<EntryFault>& fault);
     // The taken receive entry failed on the responder side; the queue pair goes to ERR.
     void fail_receive(uint32_t slot, vrdma_wc_status status, vrdma_reason reason);
     // To ERR, with flushing (IBA 10.3.1.6). `event`: tell the tenant asynchronously.

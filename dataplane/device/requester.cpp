@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "dataplane/device/memory_windows.h"
 #include "dataplane/memory/copy.h"
 #include "dataplane/wire/syndrome.h"
 
@@ -36,14 +37,18 @@ void Requester::visit(uint32_t slot) {
         if (qp.halted) [[unlikely]] {
             return;
         }
+        const uint32_t before = qp.sq_consumer;
         if (qp.phase == SendPhase::Idle) {
             if (!start(slot)) {
                 return;
             }
+            if (qp.phase == SendPhase::Idle) {
+                ++entries;
+                continue;
+            }
         } else if (qp.phase != SendPhase::Moving) {
             return;
         }
-        const uint32_t before = qp.sq_consumer;
         bytes += step(slot);
         entries += qp.sq_consumer - before;
         if (qp.phase == SendPhase::Moving && state_.free_slices.empty() &&
@@ -85,6 +90,9 @@ bool Requester::start(uint32_t slot) {
     if (const std::optional<EntryFault> fault = check_entry(qp, qp.length)) {
         queue_pairs_.fail_send(slot, fault->status, fault->reason);
         return false;
+    }
+    if (is_local(qp.entry().opcode)) [[unlikely]] {
+        queue_pairs_.finish_local(slot, execute_local(state_, qp));
     }
     return true;
 }

@@ -20,6 +20,7 @@ class Requester {
     void on_response(const Message& message);
 
   private:
+    // Takes the next entry; false: there is none. What concerns the device alone is done with it.
     [[nodiscard]] bool start(uint32_t slot);
     // One slice. Returns the bytes moved.
     uint32_t step(uint32_t slot);

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/device/memory_windows.h"
+
 namespace vrdma {
 namespace {
 
@@ -125,6 +127,7 @@ Reply Responder::receive_connected(uint32_t slot, Slice& slice) {
     switch (slice.opcode) {
         case VRDMA_WQE_SEND:
         case VRDMA_WQE_SEND_WITH_IMM:
+        case VRDMA_WQE_SEND_WITH_INV:
             return send(slot, slice);
         case VRDMA_WQE_RDMA_WRITE:
         case VRDMA_WQE_RDMA_WRITE_WITH_IMM:
@@ -284,7 +287,9 @@ void Responder::finish_receive(uint32_t slot, const Slice& slice, uint8_t opcode
         slot, Completion{
                   .wr_id = qp.receive_wr_id,
                   .byte_len = byte_len,
-                  .imm_data = with_imm ? slice.imm_data : 0,
+                  .imm_data = (flags & VRDMA_CQE_WITH_INV) != 0 ? slice.rkey
+                              : with_imm                        ? slice.imm_data
+                                                                : 0,
                   .qpn = qp.qpn,
                   .src_qpn_or_index = slice.source_qpn,
                   .status = VRDMA_WC_SUCCESS,
@@ -308,6 +313,12 @@ Reply Responder::send(uint32_t slot, Slice& slice) {
     if (slice.total > qp.receive_capacity) {
         return refuse_length(slot);
     }
+    const bool invalidates = slice.last && slice.opcode == VRDMA_WQE_SEND_WITH_INV;
+    if (invalidates) {
+        if (const std::optional<vrdma_reason> bad = check_invalidation(state_, qp, slice.rkey)) {
+            return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, *bad, VRDMA_EVENT_QP_ACCESS_ERR);
+        }
+    }
     if (const std::optional<vrdma_reason> bad = scatter(qp, slice, slice.position)) {
         if (*bad == VRDMA_REASON_REMOTE_MEMORY) {  // the sender's memory: its own fault
             return Reply{Answer::Nak, 0, VRDMA_WC_LOC_PROT_ERR, VRDMA_REASON_LOCAL_MEMORY};
@@ -320,7 +331,11 @@ Reply Responder::send(uint32_t slot, Slice& slice) {
         counters.add(Counter::ReceiveOperations);
         counters.add(Counter::ReceiveBytes, slice.total);
         qp.bytes_received += slice.total;
-        finish_receive(slot, slice, VRDMA_WC_RECV, slice.total, 0);
+        if (invalidates) {
+            unbind(state_, *state_.mws.find(slice.rkey));
+        }
+        finish_receive(slot, slice, VRDMA_WC_RECV, slice.total,
+                       invalidates ? VRDMA_CQE_WITH_INV : 0);
     }
     return Reply{};
 }
@@ -333,17 +348,16 @@ Reply Responder::write(uint32_t slot, Slice& slice) {
     }
     if (slice.length >
         0) {  // a zero-length WRITE touches no memory: key and address are not looked at
-        const uint64_t address = slice.remote_address + slice.position;
         // The whole message is checked with every slice: rights may be withdrawn meanwhile.
-        const auto mr = state_.mrs.check(
-            Access{slice.rkey, qp.pd, slice.remote_address, slice.total, VRDMA_ACCESS_REMOTE_WRITE},
-            true);
-        if (!mr) {
-            return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR);
+        const auto target = state_.check_remote(qp, Access{slice.rkey, qp.pd, slice.remote_address,
+                                                           slice.total, VRDMA_ACCESS_REMOTE_WRITE});
+        if (!target) {
+            return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, target.error(), VRDMA_EVENT_QP_ACCESS_ERR);
         }
         std::array<MemorySpan, kMaxSpansPerSlice> spans;
         size_t count = 0;
-        const uint64_t done = gather(**mr, address, slice.length, spans, count);
+        const uint64_t done =
+            gather(*target->mr, target->address + slice.position, slice.length, spans, count);
         if (done < slice.length) [[unlikely]] {
             return refuse(slot, VRDMA_WC_REM_OP_ERR, VRDMA_REASON_REMOTE_MEMORY,
                           VRDMA_EVENT_QP_ACCESS_ERR);
@@ -368,8 +382,8 @@ Reply Responder::write(uint32_t slot, Slice& slice) {
     return Reply{};
 }
 
-tl::expected<const Mr*, Reply> Responder::check_read(uint32_t slot, uint32_t rkey, uint64_t address,
-                                                     uint64_t length) {
+tl::expected<RemoteTarget, Reply> Responder::check_read(uint32_t slot, uint32_t rkey,
+                                                        uint64_t address, uint64_t length) {
     Qp& qp = state_.qps[slot];
     if (qp.type != VRDMA_QPT_RC || (qp.attributes.access & VRDMA_ACCESS_REMOTE_READ) == 0 ||
         qp.attributes.max_dest_rd_atomic == 0) {
@@ -377,15 +391,15 @@ tl::expected<const Mr*, Reply> Responder::check_read(uint32_t slot, uint32_t rke
             refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_QP_ACCESS, VRDMA_EVENT_QP_REQ_ERR));
     }
     if (length == 0) {
-        return nullptr;
+        return RemoteTarget{nullptr, address};
     }
-    const auto mr =
-        state_.mrs.check(Access{rkey, qp.pd, address, length, VRDMA_ACCESS_REMOTE_READ}, true);
-    if (!mr) {
+    const auto target =
+        state_.check_remote(qp, Access{rkey, qp.pd, address, length, VRDMA_ACCESS_REMOTE_READ});
+    if (!target) {
         return tl::unexpected(
-            refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR));
+            refuse(slot, VRDMA_WC_REM_ACCESS_ERR, target.error(), VRDMA_EVENT_QP_ACCESS_ERR));
     }
-    return *mr;
+    return *target;
 }
 
 Reply Responder::refuse_read(uint32_t slot) {
@@ -393,9 +407,9 @@ Reply Responder::refuse_read(uint32_t slot) {
 }
 
 Reply Responder::read(uint32_t slot, Slice& slice) {
-    const auto mr = check_read(slot, slice.rkey, slice.remote_address, slice.total);
-    if (!mr) {
-        return mr.error();
+    const auto target = check_read(slot, slice.rkey, slice.remote_address, slice.total);
+    if (!target) {
+        return target.error();
     }
     if (slice.length == 0) {
         return Reply{};
@@ -403,7 +417,7 @@ Reply Responder::read(uint32_t slot, Slice& slice) {
     std::array<MemorySpan, kMaxSpansPerSlice> spans;
     size_t count = 0;
     const uint64_t done =
-        gather(**mr, slice.remote_address + slice.position, slice.length, spans, count);
+        gather(*target->mr, target->address + slice.position, slice.length, spans, count);
     const Transferred result = done < slice.length
                                    ? Transferred::SourceGone
                                    : state_.transfer.copy({slice.spans.data(), slice.span_count},
@@ -428,12 +442,12 @@ Reply Responder::atomic(uint32_t slot, Slice& slice) {
         return refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_ATOMIC_ALIGNMENT,
                       VRDMA_EVENT_QP_REQ_ERR);
     }
-    const auto mr = state_.mrs.check(
-        Access{slice.rkey, qp.pd, slice.remote_address, 8, VRDMA_ACCESS_REMOTE_ATOMIC}, true);
-    if (!mr) {
-        return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, mr.error(), VRDMA_EVENT_QP_ACCESS_ERR);
+    const auto target = state_.check_remote(
+        qp, Access{slice.rkey, qp.pd, slice.remote_address, 8, VRDMA_ACCESS_REMOTE_ATOMIC});
+    if (!target) {
+        return refuse(slot, VRDMA_WC_REM_ACCESS_ERR, target.error(), VRDMA_EVENT_QP_ACCESS_ERR);
     }
-    const MemorySpan word = state_.mrs.span(**mr, slice.remote_address, 8);
+    const MemorySpan word = state_.mrs.span(*target->mr, target->address, 8);
     // Ranges may place a word across two pieces or at an odd place of the file; a locked access
     // there would stall every core.
     const bool aligned = word.length == 8 && (reinterpret_cast<uintptr_t>(word.host) % 8) == 0;

@@ -21,10 +21,10 @@ class Responder {
     // A datagram for a queue pair in RTR or RTS; `grh` is what stands in front of it.
     using Grh = std::array<std::byte, kGrhBytes>;
     [[nodiscard]] Reply receive_datagram(uint32_t slot, Slice& slice, const Grh& grh);
-    // The MR that the peer may read this from; nullptr for no bytes, which need none. The queue
-    // pair fails if it may not.
-    [[nodiscard]] tl::expected<const Mr*, Reply> check_read(uint32_t slot, uint32_t rkey,
-                                                            uint64_t address, uint64_t length);
+    // The memory that the peer may read this from; without MR for no bytes, which need none. The
+    // queue pair fails if it may not.
+    [[nodiscard]] tl::expected<RemoteTarget, Reply> check_read(uint32_t slot, uint32_t rkey,
+                                                               uint64_t address, uint64_t length);
     // The first packet of its peer, whatever it asks for: COMM_EST in RTR (IBA 11.6.3.2).
     void note_contact(uint32_t slot);
     // Its memory is gone while it is being read.

@@ -8,7 +8,14 @@
 namespace vrdma {
 namespace {
 
-bool allowed(uint8_t type, uint8_t opcode) {
+bool allowed(const Qp& qp, uint8_t opcode) {
+    const uint8_t type = qp.type;
+    if (opcode == VRDMA_WQE_SEND_WITH_INV) {
+        return type == VRDMA_QPT_RC && qp.windows;
+    }
+    if (is_local(opcode)) {
+        return type != VRDMA_QPT_UD && qp.windows;
+    }
     if (is_send(opcode)) {
         return true;
     }
@@ -16,6 +23,13 @@ bool allowed(uint8_t type, uint8_t opcode) {
         return type != VRDMA_QPT_UD;
     }
     return (opcode == VRDMA_WQE_RDMA_READ || is_atomic(opcode)) && type == VRDMA_QPT_RC;
+}
+
+bool bind_is_well_formed(const vrdma_send_wqe& wqe) {
+    constexpr uint32_t kAccess = VRDMA_ACCESS_REMOTE_WRITE | VRDMA_ACCESS_REMOTE_READ |
+                                 VRDMA_ACCESS_REMOTE_ATOMIC | VRDMA_ACCESS_ZERO_BASED;
+    return (wqe.bind.access & ~kAccess) == 0 &&
+           (wqe.bind.reserved[0] | wqe.bind.reserved[1] | wqe.bind.reserved[2]) == 0;
 }
 
 }  // namespace
@@ -32,7 +46,7 @@ std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
     const auto fault = [](vrdma_reason reason) {
         return EntryFault{VRDMA_WC_LOC_QP_OP_ERR, reason};
     };
-    if (!allowed(qp.type, wqe.opcode)) {
+    if (!allowed(qp, wqe.opcode)) {
         return fault(VRDMA_REASON_WQE_OPCODE);
     }
     if ((wqe.flags & ~VRDMA_WQE_FLAGS_MASK) != 0 || wqe.reserved0 != 0) {
@@ -48,7 +62,7 @@ std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
         if (wqe.inline_length != 0) {
             return fault(VRDMA_REASON_WQE_INLINE);
         }
-        if (wqe.sge_count > qp.max_send_sge) {
+        if (wqe.sge_count > (is_local(wqe.opcode) ? 0 : qp.max_send_sge)) {
             return fault(VRDMA_REASON_WQE_SGE_COUNT);
         }
         uint64_t total = 0;
@@ -67,6 +81,9 @@ std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
         length = static_cast<uint32_t>(total);
     }
     if (qp.type == VRDMA_QPT_UD && wqe.ud_address.reserved != 0) {
+        return fault(VRDMA_REASON_WQE_FLAGS);
+    }
+    if (wqe.opcode == VRDMA_WQE_BIND_MW && !bind_is_well_formed(wqe)) {
         return fault(VRDMA_REASON_WQE_FLAGS);
     }
     if (qp.type == VRDMA_QPT_UD && length > kPortMtu) {

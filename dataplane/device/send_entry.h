@@ -42,8 +42,13 @@ void account_send(DeviceState& state, Qp& qp);
 [[nodiscard]] constexpr bool is_write(uint8_t opcode) {
     return opcode == VRDMA_WQE_RDMA_WRITE || opcode == VRDMA_WQE_RDMA_WRITE_WITH_IMM;
 }
+// Done by the device alone, without the peer.
+[[nodiscard]] constexpr bool is_local(uint8_t opcode) {
+    return opcode == VRDMA_WQE_BIND_MW || opcode == VRDMA_WQE_LOCAL_INV;
+}
 [[nodiscard]] constexpr bool is_send(uint8_t opcode) {
-    return opcode == VRDMA_WQE_SEND || opcode == VRDMA_WQE_SEND_WITH_IMM;
+    return opcode == VRDMA_WQE_SEND || opcode == VRDMA_WQE_SEND_WITH_IMM ||
+           opcode == VRDMA_WQE_SEND_WITH_INV;
 }
 
 }  // namespace vrdma

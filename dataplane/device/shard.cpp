@@ -19,7 +19,7 @@ constexpr uint32_t kMessagesPerTurn = 64;
 }  // namespace
 
 Shard::Shard(Arena& arena, const ShardConfig& config, const Ports& ports)
-    : state_(arena, config, ports.process_memory, ports.notifier),
+    : state_(arena, config, ports.process_memory, ports.notifier, ports.clock),
       fabric_(ports.fabric),
       completions_(state_),
       queue_pairs_(state_, completions_),

@@ -19,6 +19,7 @@ class Shard {
         Notifier& notifier;
         Reclaimer& reclaimer;
         Fabric& fabric;
+        Clock& clock;
     };
     Shard(Arena& arena, const ShardConfig& config, const Ports& ports);
 

@@ -12,13 +12,15 @@ namespace {
 constexpr uint32_t kSlicesInFlight = 1024;
 constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
 constexpr uint32_t kMulticastQpn = 0xffffff;
+constexpr uint64_t kMwSecret = 0x77696e646f77;  // windows' keys are another stream than regions'
 
 }  // namespace
 
 DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
-                         ProcessMemory& process_memory, Notifier& event_notifier)
+                         ProcessMemory& process_memory, Notifier& event_notifier, Clock& turn_clock)
     : config(shard_config),
       notifier(event_notifier),
+      clock(turn_clock),
       vnics(arena.array<Vnic>(kMaxVnics)),
       contexts(arena, config.limits.contexts),
       pds(arena, config.limits.pds),
@@ -37,6 +39,7 @@ DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
       srq_runtime(config.limits.srqs),
       qp_runtime(config.limits.qps),
       mrs(arena, config.limits.mrs, config.limits.extra_ranges, config.mr_key, region_runtime),
+      mws(arena, config.limits.mws, config.mr_key ^ kMwSecret),
       transfer(process_memory),
       qpn_permutation(config.qpn_key),
       counters(kMaxVnics),
@@ -65,7 +68,7 @@ size_t DeviceState::arena_bytes(const ShardLimits& limits) {
            Pool<Srq>::bytes_for(limits.srqs) + Pool<Qp>::bytes_for(limits.qps) +
            Pool<Remote>::bytes_for(limits.remotes) +
            Arena::bytes_for<uint32_t>(size_t{limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT) +
-           MrTable::bytes_for(limits.mrs, limits.extra_ranges);
+           MrTable::bytes_for(limits.mrs, limits.extra_ranges) + MwTable::bytes_for(limits.mws);
 }
 
 uint32_t DeviceState::make_qpn(uint32_t slot, uint32_t& generation) const {

@@ -18,7 +18,9 @@
 #include "dataplane/device/remote.h"
 #include "dataplane/device/slice.h"
 #include "dataplane/memory/mr_table.h"
+#include "dataplane/memory/mw_table.h"
 #include "dataplane/memory/transfer.h"
+#include "dataplane/port/clock.h"
 #include "dataplane/port/notifier.h"
 
 namespace vrdma {
@@ -31,13 +33,20 @@ struct ShardConfig {
     uint64_t mr_key = 0;
 };
 
+// Memory that a peer may reach.
+struct RemoteTarget {
+    const Mr* mr;
+    uint64_t address;  // of its first byte, in the addresses of the MR
+};
+
 struct DeviceState {
     DeviceState(Arena& arena, const ShardConfig& config, ProcessMemory& process_memory,
-                Notifier& notifier);
+                Notifier& notifier, Clock& clock);
     [[nodiscard]] static size_t arena_bytes(const ShardLimits& limits);
 
     const ShardConfig config;
     Notifier& notifier;
+    Clock& clock;
 
     // Arena state.
     Vnic* vnics;
@@ -59,6 +68,7 @@ struct DeviceState {
     std::vector<SrqRuntime> srq_runtime;
     std::vector<QpRuntime> qp_runtime;
     MrTable mrs;
+    MwTable mws;
     Transfer transfer;
     Permutation24 qpn_permutation;
     std::vector<Counters> counters;  // by vNIC
@@ -153,6 +163,22 @@ struct DeviceState {
     void look_up_peer(Qp& qp);
     // Every change of the vNIC table.
     uint32_t vnic_epoch = 1;
+
+    // What the peer of a queue pair names by an rkey, of a region or of a window. Inlined as
+    // MrTable::check is.
+    [[nodiscard, gnu::always_inline]] tl::expected<RemoteTarget, vrdma_reason> check_remote(
+        const Qp& qp, const Access& access) {
+        if ((access.key & kMwKeyBit) != 0) [[unlikely]] {
+            return check_window(qp, access);
+        }
+        const auto mr = mrs.check(access, true);
+        if (!mr) [[unlikely]] {
+            return tl::unexpected(mr.error());
+        }
+        return RemoteTarget{*mr, access.address};
+    }
+    [[nodiscard]] tl::expected<RemoteTarget, vrdma_reason> check_window(const Qp& qp,
+                                                                        const Access& access);
 
     // Sends an asynchronous event to a context.
     void raise(uint32_t context, vrdma_event_type type, uint64_t cookie);

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/device/memory_windows.h"
 #include "dataplane/transport/source_port.h"
 #include "dataplane/wire/crc32.h"
 
@@ -39,6 +40,8 @@ transport::Operation operation_of(uint8_t opcode) {
             return transport::Operation::Send;
         case VRDMA_WQE_SEND_WITH_IMM:
             return transport::Operation::SendImm;
+        case VRDMA_WQE_SEND_WITH_INV:
+            return transport::Operation::SendInvalidate;
         case VRDMA_WQE_RDMA_WRITE:
             return transport::Operation::Write;
         case VRDMA_WQE_RDMA_WRITE_WITH_IMM:
@@ -451,7 +454,15 @@ void WirePath::take_entries(uint32_t slot, Remote& remote) {
         load_entry(qp, runtime, remote.taken);
         qp.length = 0;
         const std::optional<EntryFault> fault = check_entry(qp, qp.length);
-        post(qp, remote, fault);
+        if (!fault && is_local(qp.entry().opcode)) [[unlikely]] {
+            // In its turn: when everything before it has completed, and before anything behind it.
+            if (remote.taken != qp.sq_consumer) {
+                return;
+            }
+            queue_pairs_.finish_local(slot, execute_local(state_, qp));
+        } else {
+            post(qp, remote, fault);
+        }
         ++remote.taken;
     }
     if (qp.state == VRDMA_QPS_RTS) {
@@ -631,18 +642,15 @@ bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketP
 // A READ response. The right is asked for with every packet: it may be withdrawn meanwhile.
 bool WirePath::read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,
                            uint32_t& crc) {
-    if (!responder_.check_read(slot, plan.rkey, plan.request_address, plan.request_length)) {
+    const auto target =
+        responder_.check_read(slot, plan.rkey, plan.request_address, plan.request_length);
+    if (!target) {
         return false;
     }
-    const auto mr = state_.mrs.check(
-        Access{plan.rkey, state_.qps[slot].pd, plan.address, plan.length, VRDMA_ACCESS_REMOTE_READ},
-        true);
-    if (!mr) {
-        return false;
-    }
+    const uint64_t address = target->address + (plan.address - plan.request_address);
     uint32_t done = 0;
     while (done < plan.length) {
-        const MemorySpan span = state_.mrs.span(**mr, plan.address + done, plan.length - done);
+        const MemorySpan span = state_.mrs.span(*target->mr, address + done, plan.length - done);
         if (state_.transfer.load_crc(to + done, {&span, 1}, crc) != Transferred::Done) {
             [[maybe_unused]] const Reply refused = responder_.refuse_read(slot);
             return false;

@@ -22,6 +22,8 @@ uint8_t wqe_opcode(transport::Operation operation) {
             return VRDMA_WQE_SEND;
         case transport::Operation::SendImm:
             return VRDMA_WQE_SEND_WITH_IMM;
+        case transport::Operation::SendInvalidate:
+            return VRDMA_WQE_SEND_WITH_INV;
         case transport::Operation::Write:
             return VRDMA_WQE_RDMA_WRITE;
         case transport::Operation::WriteImm:
@@ -308,8 +310,9 @@ transport::ExecuteResult WirePath::execute(uint32_t slot, const transport::Inbou
     }
     if (work.operation == transport::Operation::Read) {
         responder_.note_contact(slot);
-        const auto mr = responder_.check_read(slot, work.rkey, work.remote_address, work.length);
-        return result_of(mr ? Reply{} : mr.error());
+        const auto target =
+            responder_.check_read(slot, work.rkey, work.remote_address, work.length);
+        return result_of(target ? Reply{} : target.error());
     }
     transport::ExecuteResult result = result_of(responder_.receive_connected(slot, slice));
     result.original = original;

@@ -7,6 +7,8 @@
 // chain, searched from its start.
 #include "dataplane/memory/mr_table.h"
 
+#include "dataplane/memory/mw_table.h"
+
 namespace vrdma {
 
 MrTable::MrTable(Arena& arena, uint32_t max_mrs, uint32_t max_extra_ranges, uint64_t key,
@@ -57,15 +59,16 @@ std::optional<uint32_t> MrTable::add(const Registration& registration) {
         range->region = given.region;
         start += given.length;
     }
-    do {  // a key is never zero: programs use zero for "none"
+    do {  // a key is never zero: programs use zero for "none"; nor one of a window (mw_table.h)
         ++mr.generation;
         mr.key = permutation_.encrypt(mr.generation << index_bits_ | *index);
-    } while (mr.key == 0);
+    } while (mr.key == 0 || (mr.key & kMwKeyBit) != 0);
     return index;
 }
 
 void MrTable::remove(uint32_t index) {
     Mr& mr = mrs_[index];
+    VR_CHECK(mr.windows == 0);
     uint32_t next = mr.first.next;
     while (next != kNoRange) {
         const uint32_t after = ranges_[next].next;

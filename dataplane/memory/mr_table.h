@@ -35,7 +35,8 @@ struct Mr {
     uint64_t length;
     MrRange first;  // length 0 when the MR is empty
     uint32_t generation;
-    uint32_t reserved[7];
+    uint32_t windows;  // bound to it
+    uint32_t reserved[6];
 };
 static_assert(sizeof(Mr) == 96);
 
@@ -67,7 +68,11 @@ class MrTable {
     };
     // nullopt: the pool is exhausted, nothing changed.
     [[nodiscard]] std::optional<uint32_t> add(const Registration& registration);
+    // No window is bound to it.
     void remove(uint32_t index);
+    [[nodiscard]] uint32_t index_of(const Mr& mr) const { return mrs_.index_of(mr); }
+    void add_window(uint32_t index) { ++mrs_[index].windows; }
+    void remove_window(uint32_t index) { --mrs_[index].windows; }
 
     // Finds the MR of a key and checks domain, bounds and rights, in this order (IBA 10.6.3.2).
     // Inlined: a result handed over in memory costs more than the check (docs/performance.md).

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/base/time.h"
+#include "dataplane/port/clock.h"
 
 namespace vrdma::platform {
 
@@ -9,5 +10,10 @@ namespace vrdma::platform {
 void calibrate_clock();
 // Monotonic; not the wall clock. 10 ns.
 [[nodiscard]] Instant now();
+
+class WorkerClock final : public Clock {
+  public:
+    [[nodiscard]] Instant now() override { return platform::now(); }
+};
 
 }  // namespace vrdma::platform

@@ -14,6 +14,8 @@ std::string_view resource_name(Resource resource) {
             return "protection domains";
         case Resource::Mrs:
             return "memory regions";
+        case Resource::Mws:
+            return "memory windows (as many as max_mrs)";
         case Resource::Cqs:
             return "completion queues";
         case Resource::Qps:

@@ -11,6 +11,7 @@ enum class Resource : uint8_t {
     Contexts,
     Pds,
     Mrs,
+    Mws,
     Cqs,
     Qps,
     Srqs,

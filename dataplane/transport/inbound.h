@@ -22,8 +22,9 @@ struct Inbound {
     DropReason reason = DropReason::None;
 
     // Execute and Reexecute:
-    Operation operation = Operation::Send;  // SendImm and WriteImm only on the last packet
-    bool first = false;                     // of its message
+    // SendImm, SendInvalidate and WriteImm only on the last packet.
+    Operation operation = Operation::Send;
+    bool first = false;  // of its message
     bool last = false;
     bool solicited = false;
     bool restarted = false;  // UC: an unfinished message was given up; its receive entry is free
@@ -34,7 +35,7 @@ struct Inbound {
     // so far, this packet included.
     uint32_t total = 0;
     uint64_t remote_address = 0;  // of the message's first byte; atomics: of the word
-    uint32_t rkey = 0;
+    uint32_t rkey = 0;            // SendInvalidate: what ends
     uint64_t compare = 0;
     uint64_t swap_or_add = 0;
 

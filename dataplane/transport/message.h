@@ -8,6 +8,7 @@ namespace vrdma::transport {
 enum class Operation : uint8_t {
     Send,
     SendImm,
+    SendInvalidate,
     Write,
     WriteImm,
     Read,
@@ -36,7 +37,7 @@ struct Message {
     bool fence = false;           // waits for the READs and atomics before it
     uint32_t length = 0;          // bytes; at most kMaxMessageBytes; 8 for atomics
     uint64_t remote_address = 0;  // WRITE, READ, atomics
-    uint32_t rkey = 0;            // WRITE, READ, atomics
+    uint32_t rkey = 0;            // WRITE, READ, atomics; SendInvalidate: what ends
     uint32_t imm = 0;             // as it lies on the wire (wire::Packet::imm)
     uint64_t compare = 0;         // CompareSwap
     uint64_t swap_or_add = 0;     // atomics

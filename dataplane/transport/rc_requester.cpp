@@ -38,6 +38,9 @@ constexpr Opcodes opcodes(Operation operation) {
         case Operation::SendImm:
             return {Opcode::RcSendFirst, Opcode::RcSendMiddle, Opcode::RcSendLastImm,
                     Opcode::RcSendOnlyImm};
+        case Operation::SendInvalidate:
+            return {Opcode::RcSendFirst, Opcode::RcSendMiddle, Opcode::RcSendLastInvalidate,
+                    Opcode::RcSendOnlyInvalidate};
         case Operation::Write:
             return {Opcode::RcWriteFirst, Opcode::RcWriteMiddle, Opcode::RcWriteLast,
                     Opcode::RcWriteOnly};
@@ -324,6 +327,7 @@ PacketPlan RcRequester::plan(const Outstanding& m, Sequence from, Sequence to) c
     }
     if (last) {
         fields.imm = m.imm;
+        fields.invalidate_rkey = m.rkey;
         fields.solicited = m.solicited;
     }
     fields.ack_request = last || (from & (kAckRequestPackets - 1)) == 0;

@@ -92,9 +92,6 @@ void RcResponder::answer(const Response& response) {
 // IBA 9.7.4.1.4, .6, .7: what does not fit ends the connection.
 Inbound RcResponder::accept(const wire::Packet& packet) {
     const wire::OpcodeInfo& info = packet.info();
-    if (info.has(wire::extension::kIeth)) {  // nothing here can be invalidated
-        return refuse(wire::NakCode::InvalidRequest);
-    }
     const bool continues = !info.begins();
     const bool fits = progress_ == Progress::Between  ? !continues
                       : progress_ == Progress::InSend ? continues && info.kind == wire::Kind::Send
@@ -137,8 +134,10 @@ bool RcResponder::length_fits(const wire::Packet& packet) const {
 }
 
 bool RcResponder::begin_send(const wire::Packet& packet, Inbound& inbound) {
-    inbound.operation =
-        packet.info().has(wire::extension::kImm) ? Operation::SendImm : Operation::Send;
+    inbound.operation = packet.info().has(wire::extension::kImm)    ? Operation::SendImm
+                        : packet.info().has(wire::extension::kIeth) ? Operation::SendInvalidate
+                                                                    : Operation::Send;
+    inbound.rkey = packet.invalidate_rkey;
     inbound.offset = inbound.first ? 0 : offset_;
     inbound.length = static_cast<uint32_t>(packet.payload.size());
     inbound.total = inbound.offset + inbound.length;

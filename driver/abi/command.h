@@ -38,6 +38,9 @@ enum vrdma_command_opcode {
     VRDMA_CMD_MODIFY_QP = 20,
     VRDMA_CMD_QUERY_QP = 21,
     VRDMA_CMD_DESTROY_QP = 22,
+    VRDMA_CMD_ALLOC_MW = 23,    /* VRDMA_FEATURE_MEMORY_WINDOWS */
+    VRDMA_CMD_DEALLOC_MW = 24,  /* VRDMA_FEATURE_MEMORY_WINDOWS */
+    VRDMA_CMD_QUERY_CLOCK = 25, /* VRDMA_FEATURE_TIMESTAMPS */
 };
 
 struct vrdma_command_header {
@@ -85,7 +88,7 @@ struct vrdma_device_limits {
     uint32_t max_rd_atomic;
     uint64_t max_mr_bytes;
     uint32_t max_transfer_bytes;
-    uint32_t reserved;
+    uint32_t max_mws; /* zero without VRDMA_FEATURE_MEMORY_WINDOWS */
 };
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_device_limits) == 56, "size");
 
@@ -150,6 +153,10 @@ enum { /* enum ibv_access_flags */
        VRDMA_ACCESS_REMOTE_READ = 1 << 2,
        VRDMA_ACCESS_REMOTE_ATOMIC = 1 << 3,
        VRDMA_ACCESS_MASK = 0xf,
+       /* REG_MR with VRDMA_FEATURE_MEMORY_WINDOWS: windows may be bound to the region. */
+       VRDMA_ACCESS_MW_BIND = 1 << 4,
+       /* BIND_MW only: the window's first byte has the remote address 0. */
+       VRDMA_ACCESS_ZERO_BASED = 1 << 5,
 };
 struct vrdma_mr_range {
     uint32_t region; /* handle */
@@ -171,6 +178,29 @@ struct vrdma_rsp_reg_mr {
     uint32_t lkey; /* also the rkey; never zero */
 };
 
+/* ---- ALLOC_MW. A window gives remote access to a part of an MR, under a key of its own, from a
+ * BIND_MW entry (wqe.h) on. The upper 24 bits of its key are the window's for its life; a bind
+ * chooses the lower 8. */
+enum vrdma_mw_type { /* enum ibv_mw_type */
+                     VRDMA_MW_TYPE_1 =
+                         1, /* works through every queue pair of its domain; bound again in place */
+                     VRDMA_MW_TYPE_2 =
+                         2, /* 2B: works through the queue pair that bound it, until invalidated */
+};
+struct vrdma_cmd_alloc_mw {
+    uint32_t pd;
+    uint32_t type; /* enum vrdma_mw_type */
+};
+struct vrdma_rsp_alloc_mw {
+    uint32_t handle;
+    uint32_t rkey; /* gives no access before a bind */
+};
+
+/* ---- QUERY_CLOCK: the clock of completion time stamps, now. */
+struct vrdma_rsp_query_clock {
+    uint64_t nanoseconds; /* monotonic; from an instant that says nothing */
+};
+
 /* ---- CREATE_CHANNEL. fds: [0] one end of a SOCK_SEQPACKET socketpair; the device sends 8-byte
  * completion events (the cq's cookie) to it without blocking. Response: vrdma_handle. */
 
@@ -181,13 +211,17 @@ struct vrdma_queue_memory {
     uint32_t reserved;
     uint64_t offset; /* of the queue's header, multiple of 64 */
 };
+enum {
+    /* A time stamp for each entry, behind the ring (queue.h). With VRDMA_FEATURE_TIMESTAMPS. */
+    VRDMA_CQ_TIMESTAMPS = 1 << 0,
+};
 struct vrdma_cmd_create_cq {
     struct vrdma_queue_memory memory;
     uint32_t entries; /* power of two */
     uint32_t channel; /* handle or VRDMA_NO_HANDLE */
     uint64_t cookie;  /* in events */
     uint32_t completion_vector;
-    uint32_t reserved;
+    uint32_t flags; /* VRDMA_CQ_* */
 };
 /* response: vrdma_handle */
 struct vrdma_cmd_resize_cq { /* the driver does not poll while this runs; unread entries are moved,

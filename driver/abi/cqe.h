@@ -14,6 +14,7 @@ enum vrdma_wc_status {
     VRDMA_WC_LOC_QP_OP_ERR = 2,
     VRDMA_WC_LOC_PROT_ERR = 4,
     VRDMA_WC_WR_FLUSH_ERR = 5,
+    VRDMA_WC_MW_BIND_ERR = 6,
     VRDMA_WC_LOC_ACCESS_ERR = 8,
     VRDMA_WC_REM_INV_REQ_ERR = 9,
     VRDMA_WC_REM_ACCESS_ERR = 10,
@@ -31,6 +32,8 @@ enum vrdma_wc_opcode {
     VRDMA_WC_RDMA_READ = 2,
     VRDMA_WC_COMP_SWAP = 3,
     VRDMA_WC_FETCH_ADD = 4,
+    VRDMA_WC_BIND_MW = 5,
+    VRDMA_WC_LOCAL_INV = 6,
     VRDMA_WC_RECV = 128,
     VRDMA_WC_RECV_RDMA_WITH_IMM = 129,
 };
@@ -41,6 +44,7 @@ enum {
     VRDMA_CQE_SRQ = 1 << 2,       /* the receive came from a shared receive queue */
     VRDMA_CQE_IPV4 = 1 << 3,      /* what the GRH area ends with is an IPv4 header, not IPv6 */
     VRDMA_CQE_SOLICITED = 1 << 4, /* the sender asked for an event of this one */
+    VRDMA_CQE_WITH_INV = 1 << 5,  /* imm_data is the rkey that the sender invalidated */
 };
 
 struct vrdma_cqe {

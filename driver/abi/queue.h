@@ -8,6 +8,9 @@
  *   queue pair:   vrdma_qp_header | send ring (sq_entries * sq_stride) | receive ring (rq_entries *
  * rq_stride) CQ:           vrdma_cq_header | ring (entries * sizeof(vrdma_cqe)) SRQ:
  * vrdma_srq_header | ring (entries * stride)
+ *
+ * A CQ with VRDMA_CQ_TIMESTAMPS has behind its ring one uint64_t for each entry, by slot: when the
+ * entry was written, in nanoseconds of the clock of QUERY_CLOCK. Valid as the entry is.
  */
 #pragma once
 

@@ -59,6 +59,7 @@ enum vrdma_reason {
     VRDMA_REASON_SQ_INDEX = 7,       /* producer index beyond the ring */
     VRDMA_REASON_RQ_INDEX = 8,
     VRDMA_REASON_RD_ATOMIC = 9, /* READ or atomic with max_rd_atomic 0 */
+    VRDMA_REASON_MW_KEY = 10,   /* bind or local invalidate: the key is no window that allows it */
     /* local memory */
     VRDMA_REASON_LKEY_UNKNOWN = 16,
     VRDMA_REASON_LKEY_PD = 17,
@@ -79,6 +80,7 @@ enum vrdma_reason {
     VRDMA_REASON_REMOTE_OPCODE = 39,      /* operation not valid on the responder's type */
     VRDMA_REASON_REMOTE_RECV_LENGTH = 40, /* the responder's receive entry is too short */
     VRDMA_REASON_REMOTE_RECV = 41,        /* the responder's receive entry could not be used */
+    VRDMA_REASON_RKEY_QP = 42, /* the window works through another queue pair of the responder */
     /* the way there */
     VRDMA_REASON_PEER_UNREACHABLE = 48, /* no such address in this network */
     VRDMA_REASON_PEER_SILENT = 49,      /* address known, no queue pair that answers */

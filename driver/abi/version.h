@@ -25,3 +25,5 @@ enum {
 #define VRDMA_FEATURE_PROCESS_MEMORY (UINT64_C(1) << 0) /* regions of kind PROCESS are accepted */
 #define VRDMA_FEATURE_PEER_DEATH (UINT64_C(1) << 1)     /* a dead peer is reported at once */
 #define VRDMA_FEATURE_USERFAULT (UINT64_C(1) << 2)      /* OPEN hands over /dev/userfaultfd */
+#define VRDMA_FEATURE_MEMORY_WINDOWS (UINT64_C(1) << 3) /* ALLOC_MW, BIND_MW, *_INV */
+#define VRDMA_FEATURE_TIMESTAMPS (UINT64_C(1) << 4)     /* VRDMA_CQ_TIMESTAMPS, QUERY_CLOCK */

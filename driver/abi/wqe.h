@@ -15,6 +15,10 @@ enum vrdma_wqe_opcode {
     VRDMA_WQE_RDMA_READ = 5,
     VRDMA_WQE_ATOMIC_CMP_AND_SWP = 6,
     VRDMA_WQE_ATOMIC_FETCH_AND_ADD = 7,
+    /* With VRDMA_FEATURE_MEMORY_WINDOWS: */
+    VRDMA_WQE_SEND_WITH_INV = 8, /* rkey: of a window of the receiver */
+    VRDMA_WQE_BIND_MW = 9,
+    VRDMA_WQE_LOCAL_INV = 10, /* rkey: of a window of our own */
 };
 
 enum {
@@ -42,13 +46,13 @@ struct vrdma_send_wqe {
     uint32_t imm_data;
     uint64_t wr_id;
     union {
-        uint64_t remote_address; /* RDMA and atomics */
+        uint64_t remote_address; /* RDMA and atomics; BIND_MW: the window's first byte in the MR */
         struct {
             uint32_t remote_qpn;
             uint32_t remote_qkey;
         } ud;
     };
-    uint32_t rkey;          /* RDMA and atomics; zero otherwise */
+    uint32_t rkey;          /* RDMA, atomics, *_INV; BIND_MW: the window; zero otherwise */
     uint32_t inline_length; /* bytes of inline data, zero without VRDMA_WQE_INLINE */
     union {
         struct {
@@ -65,6 +69,13 @@ struct vrdma_send_wqe {
             uint8_t sl;
             uint64_t reserved;
         } ud_address;
+        struct {
+            uint64_t length; /* of the window in bytes; 0 takes the access away */
+            uint32_t lkey;   /* of the MR; without meaning when length is 0 */
+            uint32_t rkey;   /* that gives access from now on; the window's upper 24 bits */
+            uint32_t access; /* VRDMA_ACCESS_REMOTE_*, VRDMA_ACCESS_ZERO_BASED */
+            uint32_t reserved[3];
+        } bind;
         struct vrdma_sge sge[2];
         uint8_t inline_data[32];
     };
@@ -76,6 +87,7 @@ VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, rkey) == 24, "layout");
 VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, sge) == 32, "layout");
 VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, atomic.result) == 48, "layout");
 VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, ud_address.flow_label) == 48, "layout");
+VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, bind.access) == 48, "layout");
 
 enum {
     VRDMA_WQE_DATA_OFFSET = 32,        /* SEND, RDMA_* on RC and UC */

@@ -39,7 +39,8 @@ Peer peer_of(Tape& tape, bool uc) {
 }
 
 bool is_send(const Inbound& in) {
-    return in.operation == Operation::Send || in.operation == Operation::SendImm;
+    return in.operation == Operation::Send || in.operation == Operation::SendImm ||
+           in.operation == Operation::SendInvalidate;
 }
 
 // What the owner of the memory does with a verdict. The place of each packet in its message is

@@ -8,8 +8,8 @@
 namespace vrdma::hostile {
 namespace {
 
-constexpr size_t kBodies[] = {0, 0,  64, 0, 0,  0, 8, 24, 8,  32, 8, 0,
-                              8, 40, 24, 8, 40, 8, 8, 8,  72, 80, 8, 8};
+constexpr size_t kBodies[] = {0,  0,  64, 0,  0, 0, 8, 24, 8,  32, 8, 0, 8,
+                              40, 24, 8,  40, 8, 8, 8, 72, 80, 8,  8, 8, 0};
 
 void garbage(Stage& stage) {
     Tenant tenant;
@@ -21,7 +21,7 @@ void garbage(Stage& stage) {
         }
         Random& random = stage.random;
         const auto opcode =
-            static_cast<uint16_t>(random.one_in(16) ? random.next() : random.below(24));
+            static_cast<uint16_t>(random.one_in(16) ? random.next() : random.below(27));
         size_t size = opcode < std::size(kBodies) ? kBodies[opcode] : random.below(128);
         if (random.one_in(4)) {
             size = random.one_in(2) ? random.below(256) : random.below(VRDMA_MAX_MESSAGE_BYTES);
@@ -57,7 +57,7 @@ void headers(Stage& stage) {
         Random& random = stage.random;
         std::vector<std::byte> message(random.below(128));
         random.fill(message);
-        vrdma_command_header header{static_cast<uint16_t>(random.below(24)), 0,
+        vrdma_command_header header{static_cast<uint16_t>(random.below(27)), 0,
                                     static_cast<uint32_t>(message.size()), 1};
         switch (random.below(4)) {
             case 0:

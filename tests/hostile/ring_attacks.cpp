@@ -10,10 +10,18 @@ namespace {
 // A work request that is right but for one field.
 vrdma_send_wqe spoiled(Stage& stage, const Pair& pair) {
     Random& random = stage.random;
-    const auto opcode = static_cast<uint8_t>(1 + random.below(7));
+    const auto opcode = static_cast<uint8_t>(1 + random.below(10));
     vrdma_send_wqe wqe =
         pair.entry(opcode, random.below(4096) * 8, random.below(4096) * 8, random.below32(65536));
-    if (opcode >= VRDMA_WQE_ATOMIC_CMP_AND_SWP) {
+    if (opcode == VRDMA_WQE_BIND_MW) {
+        wqe.sge_count = 0;
+        wqe.bind = {.length = random.below(65536),
+                    .lkey = pair.mr.key,
+                    .rkey = random.awkward32(),
+                    .access = random.below32(64),
+                    .reserved = {}};
+    }
+    if (opcode == VRDMA_WQE_ATOMIC_CMP_AND_SWP || opcode == VRDMA_WQE_ATOMIC_FETCH_AND_ADD) {
         const vrdma_sge result{pair.memory.address(), 8, pair.mr.key};
         wqe.atomic.compare_add = random.next();
         wqe.atomic.swap = random.next();

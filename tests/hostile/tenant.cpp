@@ -63,7 +63,8 @@ bool Tenant::open(const std::string& path, size_t queue_bytes) {
     kick.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     vrdma_cmd_open request{};
     request.abi_major = VRDMA_ABI_MAJOR;
-    request.features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH;
+    request.features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
+                       VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS;
     std::strncpy(request.program, "hostile", sizeof request.program - 1);
     const int files[] = {doorbell_memory.file(), kick.get()};
     Answer answer = device.call(VRDMA_CMD_OPEN, request, files);

@@ -24,7 +24,7 @@ namespace {
 
 // The operation that a packet shows: immediate data comes with the last one only.
 Operation shown(Operation operation, bool last) {
-    if (!last && operation == Operation::SendImm) {
+    if (!last && (operation == Operation::SendImm || operation == Operation::SendInvalidate)) {
         return Operation::Send;
     }
     if (!last && operation == Operation::WriteImm) {
@@ -34,7 +34,8 @@ Operation shown(Operation operation, bool last) {
 }
 
 bool is_send(Operation operation) {
-    return operation == Operation::Send || operation == Operation::SendImm;
+    return operation == Operation::Send || operation == Operation::SendImm ||
+           operation == Operation::SendInvalidate;
 }
 
 std::string name_of(const Inbound& in) {

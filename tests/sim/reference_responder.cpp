@@ -20,7 +20,9 @@ Operation operation_of(Opcode opcode) {
     const bool imm = info.has(wire::extension::kImm);
     switch (info.kind) {
         case wire::Kind::Send:
-            return imm ? Operation::SendImm : Operation::Send;
+            return imm                                ? Operation::SendImm
+                   : info.has(wire::extension::kIeth) ? Operation::SendInvalidate
+                                                      : Operation::Send;
         case wire::Kind::Write:
             return imm ? Operation::WriteImm : Operation::Write;
         case wire::Kind::Atomic:

@@ -25,7 +25,8 @@ bool inside(uint64_t address, uint32_t length, uint64_t base, uint64_t bytes) {
 }
 
 bool is_send(Operation operation) {
-    return operation == Operation::Send || operation == Operation::SendImm;
+    return operation == Operation::Send || operation == Operation::SendImm ||
+           operation == Operation::SendInvalidate;
 }
 
 }  // namespace

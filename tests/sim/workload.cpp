@@ -84,6 +84,7 @@ Fate Workload::draw_fate(Operation operation, uint32_t length, bool failing) {
     switch (operation) {
         case Operation::Send:
         case Operation::SendImm:
+        case Operation::SendInvalidate:
             return wrong ? (far ? Fate::TooLong : Fate::MemoryGone) : Fate::LocalSourceGone;
         case Operation::Write:
         case Operation::WriteImm:

@@ -21,6 +21,12 @@
 namespace vrdma::testing {
 namespace {
 
+std::size_t cq_bytes(std::uint32_t entries, std::uint32_t flags) {
+    const bool timestamps = (flags & VRDMA_CQ_TIMESTAMPS) != 0;
+    return sizeof(vrdma_cq_header) +
+           entries * (sizeof(vrdma_cqe) + (timestamps ? sizeof(std::uint64_t) : 0));
+}
+
 constexpr std::uint32_t kFirstQpn = 0x4711;
 
 template <typename T>
@@ -69,7 +75,7 @@ FakeDevice::FakeDevice() {
                    .max_rd_atomic = 128,
                    .max_mr_bytes = std::uint64_t{1} << 40U,
                    .max_transfer_bytes = VRDMA_MAX_TRANSFER_BYTES,
-                   .reserved = 0};
+                   .max_mws = 64};
     info.gid[0].gid[0] = 0xfe;
     info.gid[1].gid[0] = 0xfe;
     info.gid[3].gid[10] = 0xff;
@@ -163,8 +169,8 @@ bool FakeDevice::closed_orderly() {
 
 std::size_t FakeDevice::object_count() {
     const std::lock_guard lock(mutex_);
-    return regions_.size() + pds_.size() + mrs_.size() + channels_.size() + cqs_.size() +
-           srqs_.size() + qps_.size();
+    return regions_.size() + pds_.size() + mrs_.size() + mws_.size() + channels_.size() +
+           cqs_.size() + srqs_.size() + qps_.size();
 }
 
 FakeDevice::Live FakeDevice::live() {
@@ -324,6 +330,21 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
             return add_region(command, fds);
         case VRDMA_CMD_REG_MR:
             return reg_mr(command);
+        case VRDMA_CMD_ALLOC_MW: {
+            expect(sizeof(vrdma_cmd_alloc_mw), 0);
+            const auto request = command.as<vrdma_cmd_alloc_mw>();
+            if (!pds_.contains(request.pd)) {
+                complain("ALLOC_MW in no protection domain");
+            }
+            mws_[next_handle_] = request.type;
+            const vrdma_rsp_alloc_mw response{.handle = next_handle_,
+                                              .rkey = 0x80000000U | next_handle_ << 8U};
+            ++next_handle_;
+            return Answer::ok(bytes_of(response));
+        }
+        case VRDMA_CMD_QUERY_CLOCK:
+            expect(0, 0);
+            return Answer::ok(bytes_of(vrdma_rsp_query_clock{.nanoseconds = clock}));
         case VRDMA_CMD_CREATE_CHANNEL:
             expect(0, 1);
             if (!fds.empty()) {
@@ -337,8 +358,7 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
             expect(sizeof(vrdma_cmd_resize_cq), 0);
             const auto request = command.as<vrdma_cmd_resize_cq>();
             Cq& cq = cqs_[request.handle];
-            check_queue(request.memory,
-                        sizeof(vrdma_cq_header) + request.entries * sizeof(vrdma_cqe));
+            check_queue(request.memory, cq_bytes(request.entries, cq.create.flags));
             const auto* old_header = queue<vrdma_cq_header>(cq.create.memory);
             const auto* old_ring = queue<vrdma_cqe>(cq.create.memory, sizeof(vrdma_cq_header));
             auto* ring = queue<vrdma_cqe>(request.memory, sizeof(vrdma_cq_header));
@@ -347,6 +367,14 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
             }
             for (std::uint32_t i = old_header->consumer; i != cq.producer; ++i) {
                 ring[i & (request.entries - 1)] = old_ring[i & (cq.create.entries - 1)];
+            }
+            if ((cq.create.flags & VRDMA_CQ_TIMESTAMPS) != 0) {
+                const auto* from =
+                    queue<std::uint64_t>(cq.create.memory, cq_bytes(cq.create.entries, 0));
+                auto* to = queue<std::uint64_t>(request.memory, cq_bytes(request.entries, 0));
+                for (std::uint32_t i = old_header->consumer; i != cq.producer; ++i) {
+                    to[i & (request.entries - 1)] = from[i & (cq.create.entries - 1)];
+                }
             }
             cq.create.memory = request.memory;
             cq.create.entries = request.entries;
@@ -440,7 +468,8 @@ FakeDevice::Answer FakeDevice::reg_mr(const Command& command) {
     const auto request = command.as<vrdma_cmd_reg_mr>();
     const auto ranges = command.rest<vrdma_cmd_reg_mr, vrdma_mr_range>();
     if (request.range_count != ranges.size() || request.reserved != 0 ||
-        (request.access & ~std::uint32_t{VRDMA_ACCESS_MASK}) != 0 || !pds_.contains(request.pd)) {
+        (request.access & ~std::uint32_t{VRDMA_ACCESS_MASK | VRDMA_ACCESS_MW_BIND}) != 0 ||
+        !pds_.contains(request.pd)) {
         complain("REG_MR that says something else than it carries");
     }
     std::uint64_t total = 0;
@@ -481,11 +510,12 @@ T* FakeDevice::queue(const vrdma_queue_memory& memory, std::size_t offset) {
 
 FakeDevice::Answer FakeDevice::create_cq(const Command& command) {
     const auto request = command.as<vrdma_cmd_create_cq>();
-    if (!std::has_single_bit(request.entries) || request.reserved != 0 || request.cookie == 0 ||
+    if (!std::has_single_bit(request.entries) ||
+        (request.flags & ~std::uint32_t{VRDMA_CQ_TIMESTAMPS}) != 0 || request.cookie == 0 ||
         (request.channel != VRDMA_NO_HANDLE && !channels_.contains(request.channel))) {
         complain("CREATE_CQ with impossible arguments");
     }
-    check_queue(request.memory, sizeof(vrdma_cq_header) + request.entries * sizeof(vrdma_cqe));
+    check_queue(request.memory, cq_bytes(request.entries, request.flags));
     const auto* ring = queue<vrdma_cqe>(request.memory, sizeof(vrdma_cq_header));
     for (std::uint32_t i = 0; i < request.entries; ++i) {
         if (ring[i].sequence != 0) {
@@ -589,6 +619,9 @@ FakeDevice::Answer FakeDevice::destroy(const Command& command) {
             }
             break;
         }
+        case VRDMA_CMD_DEALLOC_MW:
+            gone = mws_.erase(handle.handle);
+            break;
         case VRDMA_CMD_DESTROY_CHANNEL:
             gone = channels_.erase(handle.handle);
             break;
@@ -684,6 +717,10 @@ void FakeDevice::complete(std::uint32_t handle, vrdma_cqe cqe, bool solicited) {
     auto* ring = queue<vrdma_cqe>(cq.create.memory, sizeof(vrdma_cq_header));
     vrdma_cqe& slot = ring[cq.producer & (cq.create.entries - 1)];
     cqe.sequence = slot.sequence;
+    if ((cq.create.flags & VRDMA_CQ_TIMESTAMPS) != 0) {
+        auto* stamps = queue<std::uint64_t>(cq.create.memory, cq_bytes(cq.create.entries, 0));
+        stamps[cq.producer & (cq.create.entries - 1)] = clock;
+    }
     slot = cqe;
     ++cq.producer;
     std::atomic_ref(slot.sequence).store(cq.producer, std::memory_order_seq_cst);

@@ -73,7 +73,9 @@ class FakeDevice {
 
     // Before OPEN: what it answers.
     vrdma_rsp_open info{};
-    std::uint64_t features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH;
+    std::uint64_t features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
+                             VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS;
+    std::atomic<std::uint64_t> clock = 1000;  // QUERY_CLOCK, and the time stamps of complete()
     int userfault_device = -1;  // handed over with VRDMA_FEATURE_USERFAULT; stays the caller's
     std::uint32_t port_state = 4;
 
@@ -192,6 +194,7 @@ class FakeDevice {
     std::map<std::uint32_t, Region> regions_;
     std::map<std::uint32_t, std::uint32_t> pds_;
     std::map<std::uint32_t, std::vector<std::uint32_t>> mrs_;
+    std::map<std::uint32_t, std::uint32_t> mws_;  // type of each
     std::map<std::uint32_t, driver::UniqueFd> channels_;
     std::map<std::uint32_t, Cq> cqs_;
     std::map<std::uint32_t, Srq> srqs_;

@@ -10,7 +10,7 @@ namespace {
 using ContextCommands = CommandTest;
 
 TEST_F(ContextCommands, unknown_command_is_refused) {
-    for (const uint16_t opcode : std::initializer_list<uint16_t>{0, 1, 23, 65535}) {
+    for (const uint16_t opcode : std::initializer_list<uint16_t>{0, 1, 26, 65535}) {
         expect_refused(opcode, vrdma_handle{}, VRDMA_STATUS_UNSUPPORTED, "unknown command");
     }
 }
@@ -215,7 +215,7 @@ TEST_F(MrCommands, reserved_fields_are_refused) {
 }
 
 TEST_F(MrCommands, unknown_access_flag_is_refused) {
-    body.request.access = 0x10;
+    body.request.access = VRDMA_ACCESS_ZERO_BASED;
     expect_no(VRDMA_STATUS_INVALID, "unknown access flag");
 }
 

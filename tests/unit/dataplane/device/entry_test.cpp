@@ -66,7 +66,7 @@ TEST_P(Entries, opcode_zero_is_refused) {
 
 TEST_P(Entries, unknown_opcode_is_refused) {
     start();
-    expect_refused({.opcode = 8}, VRDMA_WC_LOC_QP_OP_ERR, VRDMA_REASON_WQE_OPCODE);
+    expect_refused({.opcode = 11}, VRDMA_WC_LOC_QP_OP_ERR, VRDMA_REASON_WQE_OPCODE);
 }
 
 // IBA table 38: operations of each service.

@@ -58,9 +58,9 @@ TEST_F(CqCommands, other_completion_vector_is_refused) {
     expect_refused(VRDMA_CMD_CREATE_CQ, request, VRDMA_STATUS_INVALID, "completion vector");
 }
 
-TEST_F(CqCommands, reserved_field_is_refused) {
-    request.reserved = 1;
-    expect_refused(VRDMA_CMD_CREATE_CQ, request, VRDMA_STATUS_INVALID, "reserved");
+TEST_F(CqCommands, unknown_flag_is_refused) {
+    request.flags = 2;
+    expect_refused(VRDMA_CMD_CREATE_CQ, request, VRDMA_STATUS_INVALID, "unknown CQ flag");
 }
 
 TEST_F(CqCommands, unknown_or_foreign_channel_is_refused) {

@@ -52,7 +52,7 @@ void Tenant::EXPECT_DONE(const CommandOutcome& outcome) {
     EXPECT_EQ(outcome.kind, CommandOutcome::Kind::Done) << outcome.refusal.text;
 }
 
-Tenant::Tenant(World& home, uint32_t vnic_index, uint32_t shard)
+Tenant::Tenant(World& home, uint32_t vnic_index, uint32_t shard, uint64_t features)
     : world(home),
       vnic(vnic_index),
       shard_index(shard),
@@ -66,6 +66,7 @@ Tenant::Tenant(World& home, uint32_t vnic_index, uint32_t shard)
     request.vnic = vnic;
     request.doorbell = doorbell;
     request.event_file = event_file;
+    request.features = features;
     const std::optional<uint32_t> index = world.shard(shard).commands().open(request);
     EXPECT_TRUE(index.has_value());
     context = index.value_or(0);
@@ -125,15 +126,21 @@ uint32_t Tenant::add_process_region(std::byte* base, uint64_t length, int file) 
 CompletionRing Tenant::create_cq(const CqOptions& options) {
     CompletionRing made;
     std::byte* at = nullptr;
-    made.memory = place(sizeof(vrdma_cq_header) + options.entries * sizeof(vrdma_cqe), at);
+    const bool timestamps = (options.flags & VRDMA_CQ_TIMESTAMPS) != 0;
+    made.memory = place(sizeof(vrdma_cq_header) + options.entries * sizeof(vrdma_cqe) +
+                            (timestamps ? options.entries * sizeof(uint64_t) : 0),
+                        at);
     made.cookie = ++cookies_;
-    const vrdma_cmd_create_cq request{
-        made.memory, options.entries, options.channel, made.cookie, 0, 0};
+    const vrdma_cmd_create_cq request{made.memory, options.entries, options.channel, made.cookie,
+                                      0,           options.flags};
     EXPECT_DONE(command(VRDMA_CMD_CREATE_CQ, request));
     made.handle = response<vrdma_handle>().handle;
     made.entries = options.entries;
     made.header = reinterpret_cast<vrdma_cq_header*>(at);
     made.ring = reinterpret_cast<vrdma_cqe*>(at + sizeof(vrdma_cq_header));
+    if (timestamps) {
+        made.timestamps = reinterpret_cast<uint64_t*>(made.ring + options.entries);
+    }
     return made;
 }
 
@@ -234,6 +241,13 @@ Buffer Tenant::register_ranges(const std::vector<vrdma_mr_range>& ranges, uint64
     return Buffer{nullptr, static_cast<uint32_t>(request.length), answer.handle, answer.lkey};
 }
 
+Tenant::Window Tenant::create_mw(vrdma_mw_type type, std::optional<uint32_t> domain) {
+    EXPECT_DONE(command(VRDMA_CMD_ALLOC_MW,
+                        vrdma_cmd_alloc_mw{domain.value_or(pd), static_cast<uint32_t>(type)}));
+    const auto answer = response<vrdma_rsp_alloc_mw>();
+    return {answer.handle, answer.rkey};
+}
+
 CommandOutcome Tenant::modify(const QueuePair& qp, uint32_t mask,
                               const vrdma_qp_attributes& attributes) {
     return command(VRDMA_CMD_MODIFY_QP, vrdma_cmd_modify_qp{qp.handle, mask, attributes});
@@ -276,6 +290,12 @@ void Tenant::post_quietly(QueuePair& qp, const Send& send) {
             wqe.atomic.compare_add = send.compare_add;
             wqe.atomic.swap = send.swap;
             offset = VRDMA_WQE_DATA_OFFSET_ATOMIC;
+        }
+        if (send.opcode == VRDMA_WQE_BIND_MW) {
+            wqe.bind.length = send.window_length;
+            wqe.bind.lkey = send.window_lkey;
+            wqe.bind.rkey = send.window_rkey;
+            wqe.bind.access = send.window_access;
         }
     }
     const bool is_inline = (send.flags & VRDMA_WQE_INLINE) != 0;

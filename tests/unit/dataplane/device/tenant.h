@@ -34,6 +34,7 @@ struct Buffer {
 struct CqOptions {
     uint32_t entries = 256;
     uint32_t channel = VRDMA_NO_HANDLE;
+    uint32_t flags = 0;
 };
 
 struct CompletionRing {
@@ -45,6 +46,7 @@ struct CompletionRing {
     vrdma_queue_memory memory{};
     vrdma_cq_header* header = nullptr;
     vrdma_cqe* ring = nullptr;
+    uint64_t* timestamps = nullptr;  // with VRDMA_CQ_TIMESTAMPS
 
     [[nodiscard]] std::optional<vrdma_cqe> poll();
     std::vector<vrdma_cqe> poll_all();
@@ -73,6 +75,11 @@ struct Send {
     uint32_t rkey = 0;
     uint64_t compare_add = 0;
     uint64_t swap = 0;
+    // BIND_MW; the window is `rkey`, its first byte `remote_address`
+    uint64_t window_length = 0;
+    uint32_t window_lkey = 0;
+    uint32_t window_rkey = 0;
+    uint32_t window_access = 0;
     // UD
     uint32_t qpn = 0;
     uint32_t qkey = 0;
@@ -113,7 +120,8 @@ struct QueuePair {
 
 class Tenant {
   public:
-    Tenant(World& world, uint32_t vnic, uint32_t shard = 0);
+    static constexpr uint64_t kAllFeatures = UINT64_MAX;
+    Tenant(World& world, uint32_t vnic, uint32_t shard = 0, uint64_t features = kAllFeatures);
     ~Tenant();
     Tenant(const Tenant&) = delete;
     Tenant& operator=(const Tenant&) = delete;
@@ -179,6 +187,12 @@ class Tenant {
     Buffer register_again(const Buffer& before);
     // An MR over given ranges; the data pointer is the caller's.
     Buffer register_ranges(const std::vector<vrdma_mr_range>& ranges, uint64_t iova, const Mr& mr);
+
+    struct Window {
+        uint32_t handle;
+        uint32_t rkey;
+    };
+    Window create_mw(vrdma_mw_type type, std::optional<uint32_t> domain = {});
 
     // ---- queue pairs
     [[nodiscard]] CommandOutcome modify(const QueuePair& qp, uint32_t mask,

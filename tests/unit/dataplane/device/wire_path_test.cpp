@@ -155,6 +155,101 @@ TEST_P(Wire, write_and_read_move_the_bytes_and_leave_receives_alone) {
     EXPECT_FALSE(far.tenant->cq.poll().has_value());
 }
 
+// A window of one host, used by the other: bound between two WRITEs, ended by a SEND.
+TEST_P(Wire, window_is_bound_used_and_invalidated_by_the_peer) {
+    connect_pair();
+    const Tenant::Mr bindable{.access = VRDMA_ACCESS_LOCAL_WRITE | VRDMA_ACCESS_MW_BIND};
+    const Buffer memory = far.tenant->buffer(20000, bindable);
+    const Tenant::Window window = far.tenant->create_mw(VRDMA_MW_TYPE_2);
+    const Buffer here = near.tenant->buffer(20000);
+    const Buffer back = near.tenant->buffer(20000);
+    here.fill(6);
+    far.tenant->post(right, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 1,
+                             .sges = {memory.sge(0, 5000)},
+                             .remote_address = back.address(),
+                             .rkey = back.key});
+    far.tenant->post(right, {.opcode = VRDMA_WQE_BIND_MW,
+                             .wr_id = 2,
+                             .remote_address = memory.address(),
+                             .rkey = window.rkey,
+                             .window_length = 20000,
+                             .window_lkey = memory.key,
+                             .window_rkey = window.rkey + 1,
+                             .window_access = VRDMA_ACCESS_REMOTE_WRITE | VRDMA_ACCESS_REMOTE_READ |
+                                              VRDMA_ACCESS_ZERO_BASED});
+    far.tenant->post(right, {.wr_id = 3});
+    near.tenant->post_receive(left, 9, {});
+    settle();
+    expect_success(next(far.tenant->cq), 1, VRDMA_WC_RDMA_WRITE);
+    expect_success(next(far.tenant->cq), 2, VRDMA_WC_BIND_MW);
+    expect_success(next(far.tenant->cq), 3, VRDMA_WC_SEND);
+    expect_success(next(near.tenant->cq), 9, VRDMA_WC_RECV);
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 4,
+                             .sges = {here.sge()},
+                             .remote_address = 0,
+                             .rkey = window.rkey + 1});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_READ,
+                             .wr_id = 5,
+                             .sges = {back.sge(0, 19000)},
+                             .remote_address = 1000,
+                             .rkey = window.rkey + 1});
+    const Buffer to = far.tenant->buffer(9000);
+    far.tenant->post_receive(right, 8, {to.sge()});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_SEND_WITH_INV,
+                             .wr_id = 6,
+                             .flags = VRDMA_WQE_SIGNALED | VRDMA_WQE_FENCE,
+                             .sges = {here.sge(0, 9000)},
+                             .rkey = window.rkey + 1});
+    settle();
+    expect_success(next(near.tenant->cq), 4, VRDMA_WC_RDMA_WRITE);
+    expect_success(next(near.tenant->cq), 5, VRDMA_WC_RDMA_READ);
+    expect_success(next(near.tenant->cq), 6, VRDMA_WC_SEND);
+    EXPECT_EQ(memory.text(), here.text());
+    EXPECT_EQ(back.text(0, 19000), here.text(1000, 19000));
+    const vrdma_cqe received = next(far.tenant->cq);
+    expect_success(received, 8, VRDMA_WC_RECV);
+    EXPECT_EQ(received.flags, VRDMA_CQE_WITH_INV);
+    EXPECT_EQ(received.imm_data, window.rkey + 1);
+    EXPECT_EQ(to.text(), here.text(0, 9000));
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 7,
+                             .sges = {here.sge(0, 8)},
+                             .remote_address = 0,
+                             .rkey = window.rkey + 1});
+    settle();
+    EXPECT_EQ(next(near.tenant->cq).status, VRDMA_WC_REM_ACCESS_ERR);
+}
+
+TEST_P(Wire, window_bound_without_right_fails_the_entry_and_flushes_the_rest) {
+    connect_pair();
+    const Buffer memory = far.tenant->buffer(100);
+    const Tenant::Window window = far.tenant->create_mw(VRDMA_MW_TYPE_1);
+    far.tenant->post_quietly(right, {.opcode = VRDMA_WQE_BIND_MW,
+                                     .wr_id = 1,
+                                     .remote_address = memory.address(),
+                                     .rkey = window.rkey,
+                                     .window_length = 100,
+                                     .window_lkey = memory.key,
+                                     .window_rkey = window.rkey});
+    far.tenant->post(right, {.wr_id = 2});
+    settle();
+    expect_failure(next(far.tenant->cq), 1, VRDMA_WC_MW_BIND_ERR, VRDMA_REASON_LKEY_ACCESS);
+    expect_flushed(next(far.tenant->cq), 2);
+    EXPECT_EQ(far.tenant->state_of(right), VRDMA_QPS_ERR);
+}
+
+TEST_P(Wire, send_with_invalidate_of_no_window_is_an_access_error) {
+    connect_pair();
+    far.tenant->post_receive(right, 8, {});
+    near.tenant->post(left, {.opcode = VRDMA_WQE_SEND_WITH_INV, .wr_id = 6, .rkey = 0x80000000});
+    settle();
+    EXPECT_EQ(next(near.tenant->cq).status, VRDMA_WC_REM_ACCESS_ERR);
+    expect_flushed(next(far.tenant->cq), 8);
+    EXPECT_EQ(far.tenant->take_events(), std::vector<uint32_t>{VRDMA_EVENT_QP_ACCESS_ERR});
+}
+
 // More entries than the transport takes at once, all answered by one acknowledgement.
 TEST_P(Wire, full_send_queue_goes_on_when_its_first_entries_complete) {
     connect_pair({.sq_entries = 256, .rq_entries = 256});

@@ -29,6 +29,7 @@ ShardLimits small_limits() {
                        .srqs = 64,
                        .pds = 64,
                        .mrs = 256,
+                       .mws = 64,
                        .extra_ranges = 2048,
                        .regions = 256,
                        .channels = 64,
@@ -46,8 +47,8 @@ World::World(const WorldOptions& options) : fabric_(options.shards, *this) {
         config.limits = options.limits;
         config.qpn_key = kQpnKey;
         config.mr_key = kQpnKey * 31 + i;
-        shards_.push_back(std::make_unique<Shard>(*arenas_.back(), config,
-                                                  Shard::Ports{*this, *this, *this, fabric_}));
+        shards_.push_back(std::make_unique<Shard>(
+            *arenas_.back(), config, Shard::Ports{*this, *this, *this, fabric_, *this}));
     }
 }
 
@@ -159,7 +160,7 @@ uint32_t World::objects() const {
     for (const auto& shard : shards_) {
         const DeviceState& s = shard->state();
         sum += s.contexts.used() + s.pds.used() + s.channels.used() + s.regions.used() +
-               s.cqs.used() + s.srqs.used() + s.qps.used() + s.mrs.used();
+               s.cqs.used() + s.srqs.used() + s.qps.used() + s.mrs.used() + s.mws.used();
     }
     return sum;
 }

@@ -20,7 +20,11 @@ struct WorldOptions {
     ShardLimits limits = small_limits();
 };
 
-class World final : private ProcessMemory, private Notifier, private Reclaimer, private Waker {
+class World final : private ProcessMemory,
+                    private Notifier,
+                    private Reclaimer,
+                    private Waker,
+                    private Clock {
   public:
     explicit World(const WorldOptions& options = {});
     ~World() override = default;
@@ -43,7 +47,7 @@ class World final : private ProcessMemory, private Notifier, private Reclaimer, 
     void settle();
     // Lets time pass and settles at every deadline on the way.
     void advance(Duration duration);
-    [[nodiscard]] Instant now() const { return now_; }
+    [[nodiscard]] Instant now() override { return now_; }
     [[nodiscard]] Instant next_deadline() const;
     [[nodiscard]] uint64_t total(uint32_t vnic, Counter counter) const;
     [[nodiscard]] uint64_t failures(uint32_t vnic, vrdma_reason reason) const;

@@ -74,6 +74,7 @@ ExecuteResult Pair::execute(Side& side, const Inbound& in, const Frame& frame) {
     switch (in.operation) {
         case Operation::Send:
         case Operation::SendImm:
+        case Operation::SendInvalidate:
             if (in.first && side.receives == 0) {
                 return {.status = ExecuteStatus::ReceiverNotReady, .rnr_timer = 5};
             }

@@ -133,6 +133,18 @@ TEST_F(RcRequesterTest, c9_2_1_empty_message_is_one_packet_without_payload) {
     EXPECT_EQ(plans[0].source, PayloadSource::None);
 }
 
+TEST_F(RcRequesterTest, c9_4_1_send_with_invalidate_names_the_key_in_its_last_packet) {
+    post(1, Operation::SendInvalidate, kMtu + 1);
+    post(2, Operation::SendInvalidate, 0);
+    const auto plans = poll();
+    ASSERT_EQ(plans.size(), 3U);
+    EXPECT_EQ(plans[0].fields.opcode, Opcode::RcSendFirst);
+    EXPECT_EQ(plans[1].fields.opcode, Opcode::RcSendLastInvalidate);
+    EXPECT_EQ(plans[1].fields.invalidate_rkey, 0x99U);
+    EXPECT_EQ(plans[2].fields.opcode, Opcode::RcSendOnlyInvalidate);
+    EXPECT_EQ(plans[2].fields.invalidate_rkey, 0x99U);
+}
+
 TEST_F(RcRequesterTest, c9_4_3_write_names_the_whole_message_in_its_first_packet) {
     post(1, Operation::WriteImm, kMtu + 1);
     const auto plans = poll();

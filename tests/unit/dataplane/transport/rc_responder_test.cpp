@@ -508,9 +508,15 @@ TEST_F(RcResponderTest, c9_4_5_atomic_at_an_odd_address_is_invalid) {
     expect_end(NakCode::InvalidRequest, psn(0));
 }
 
-TEST_F(RcResponderTest, send_with_invalidate_is_invalid) {
-    give(make_packet(Opcode::RcSendOnlyInvalidate, psn(0), 8));
-    expect_end(NakCode::InvalidRequest, psn(0));
+TEST_F(RcResponderTest, c9_4_1_send_with_invalidate_hands_over_the_key) {
+    wire::Packet packet = make_packet(Opcode::RcSendOnlyInvalidate, psn(0), 8);
+    packet.invalidate_rkey = 0x8123'4567;
+    const Inbound inbound = responder.receive(packet, now);
+    EXPECT_EQ(inbound.action, Inbound::Action::Execute);
+    EXPECT_EQ(inbound.operation, Operation::SendInvalidate);
+    EXPECT_EQ(inbound.rkey, 0x8123'4567U);
+    EXPECT_TRUE(inbound.last);
+    responder.executed({});
 }
 
 TEST_F(RcResponderTest, read_whose_responses_have_the_numbers_of_a_held_packet_is_invalid) {
