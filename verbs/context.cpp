@@ -27,10 +27,12 @@
 
 #include "driver/memory/memory_map.h"
 #include "verbs/ah.h"
+#include "verbs/clock.h"
 #include "verbs/cq.h"
 #include "verbs/device.h"
 #include "verbs/log.h"
 #include "verbs/mr.h"
+#include "verbs/mw.h"
 #include "verbs/pd.h"
 #include "verbs/port.h"
 #include "verbs/qp.h"
@@ -41,8 +43,9 @@ namespace {
 
 using verbs_abi::Op;
 
-constexpr std::uint64_t kFeatures =
-    VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH | VRDMA_FEATURE_USERFAULT;
+constexpr std::uint64_t kFeatures = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
+                                    VRDMA_FEATURE_USERFAULT | VRDMA_FEATURE_MEMORY_WINDOWS |
+                                    VRDMA_FEATURE_TIMESTAMPS;
 constexpr char kSocketFile[] = "vrdma_socket";
 
 constinit std::mutex open_mutex;
@@ -158,7 +161,11 @@ tl::expected<std::unique_ptr<driver::SocketChannel>, driver::CommandError> open_
 
 void set_operations(verbs_abi::VerbsContext* context) {
     verbs_abi::OpsTable ops(verbs_abi::current_layout());
+    ops.set<Op::alloc_mw>(&alloc_mw);
+    ops.set<Op::alloc_parent_domain>(&alloc_parent_domain);
     ops.set<Op::alloc_pd>(&alloc_pd);
+    ops.set<Op::alloc_td>(&alloc_td);
+    ops.set<Op::bind_mw>(&bind_mw);
     ops.set<Op::cq_event>(&cq_event);
     ops.set<Op::create_ah>(&create_ah);
     ops.set<Op::create_cq>(&create_cq);
@@ -166,7 +173,9 @@ void set_operations(verbs_abi::VerbsContext* context) {
     ops.set<Op::create_qp>(&create_qp);
     ops.set<Op::create_qp_ex>(&create_qp_ex);
     ops.set<Op::create_srq>(&create_srq);
+    ops.set<Op::dealloc_mw>(&dealloc_mw);
     ops.set<Op::dealloc_pd>(&dealloc_pd);
+    ops.set<Op::dealloc_td>(&dealloc_td);
     ops.set<Op::dereg_mr>(&dereg_mr);
     ops.set<Op::destroy_ah>(&destroy_ah);
     ops.set<Op::destroy_cq>(&destroy_cq);
@@ -184,6 +193,7 @@ void set_operations(verbs_abi::VerbsContext* context) {
     ops.set<Op::query_port_speed>(&query_port_speed);
     ops.set<Op::query_qp>(&query_qp);
     ops.set<Op::query_qp_data_in_order>(&query_qp_data_in_order);
+    ops.set<Op::query_rt_values>(&query_rt_values);
     ops.set<Op::query_srq>(&query_srq);
     ops.set<Op::reg_dmabuf_mr>(&reg_dmabuf_mr);
     ops.set<Op::reg_mr>(&reg_mr);

@@ -6,7 +6,8 @@
 //   qp_list_lock  the list of queue pairs (spin)
 //   SendQueue::lock, ReceiveQueue::lock, Srq::lock   posting (spin)
 //   event_mutex   events and completion channels
-// Commands are sent with none of the spin locks and not with event_mutex held.
+// Commands are sent with none of the spin locks and not with event_mutex held, but for RESIZE_CQ
+// and QUERY_CLOCK (clock.h), which may come under Cq::lock.
 #pragma once
 
 #include <infiniband/verbs.h>

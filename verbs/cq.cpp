@@ -25,6 +25,7 @@
 #include "verbs/context.h"
 #include "verbs/dead_device.h"
 #include "verbs/log.h"
+#include "verbs/pd.h"
 #include "verbs/qp.h"
 
 namespace vrdma::verbs {
@@ -35,6 +36,8 @@ struct CqRequest {
     ibv_comp_channel* channel = nullptr;
     std::int64_t comp_vector = 0;
     bool single_threaded = false;
+    bool timestamps = false;
+    Pd* parent_domain = nullptr;
 };
 
 constexpr std::size_t kRingOffset = sizeof(vrdma_cq_header);
@@ -59,8 +62,9 @@ bool has_unread(const Cq& cq, std::uint32_t type) {
     return false;
 }
 
-std::size_t block_bytes(std::uint32_t entries) {
-    return kRingOffset + std::size_t{entries} * sizeof(vrdma_cqe);
+std::size_t block_bytes(std::uint32_t entries, bool timestamps) {
+    const std::size_t entry = sizeof(vrdma_cqe) + (timestamps ? sizeof(std::uint64_t) : 0);
+    return kRingOffset + entries * entry;
 }
 
 // 0 when the size is impossible.
@@ -71,10 +75,11 @@ std::uint32_t ring_entries(const Context& context, std::int64_t cqe) {
     return std::bit_ceil(static_cast<std::uint32_t>(cqe));
 }
 
-void use_block(Cq& cq, const driver::QueueBlock& block, std::uint32_t entries) {
+void use_block(Cq& cq, const driver::QueueBlock& block, std::uint32_t entries, bool timestamps) {
     cq.block = block;
     cq.header = block.at<vrdma_cq_header>(0);
     cq.ring = block.at<vrdma_cqe>(kRingOffset);
+    cq.timestamps = timestamps ? block.at<std::uint64_t>(block_bytes(entries, false)) : nullptr;
     cq.mask = entries - 1;
     cq.base.cq.cqe = static_cast<int>(entries);
 }
@@ -100,14 +105,14 @@ Cq* create(Context& context, const CqRequest& request) {
     if (cq == nullptr) {
         return refuse(ENOMEM, "out of memory");
     }
-    const auto block = context.queues.allocate(block_bytes(entries));
+    const auto block = context.queues.allocate(block_bytes(entries, request.timestamps));
     if (!block) {
         fail(context, "create_cq", block.error());
         return nullptr;
     }
     cq->context = &context;
     cq->single_threaded = request.single_threaded;
-    use_block(*cq, *block, entries);
+    use_block(*cq, *block, entries, request.timestamps);
     if (request.channel != nullptr) {
         cq->channel = context.channels.attach(request.channel->fd);
         if (cq->channel == nullptr) {
@@ -121,6 +126,7 @@ Cq* create(Context& context, const CqRequest& request) {
     body.channel = cq->channel == nullptr ? VRDMA_NO_HANDLE : cq->channel->handle;
     body.cookie = reinterpret_cast<std::uintptr_t>(&cq->base.cq);
     body.completion_vector = static_cast<std::uint32_t>(request.comp_vector);
+    body.flags = request.timestamps ? std::uint32_t{VRDMA_CQ_TIMESTAMPS} : 0U;
     const auto created =
         driver::query_command<vrdma_handle>(*context.channel, VRDMA_CMD_CREATE_CQ, body);
     if (!created) {
@@ -133,6 +139,10 @@ Cq* create(Context& context, const CqRequest& request) {
     }
     cq->handle = created->handle;
     cq->base.cq.handle = created->handle;
+    cq->parent_domain = request.parent_domain;
+    if (cq->parent_domain != nullptr) {
+        cq->parent_domain->add_user();
+    }
     context.events.add(AsyncEvents::Kind::cq, &cq->base.cq, cq->async_events);
     return cq.release();
 }
@@ -153,30 +163,52 @@ void wait_until_acknowledged(Cq& cq, std::uint32_t taken_back) {
 }  // namespace
 
 ibv_cq* create_cq(ibv_context* context, int cqe, ibv_comp_channel* channel, int comp_vector) {
-    Cq* cq = create(
-        Context::of(context),
-        {.cqe = cqe, .channel = channel, .comp_vector = comp_vector, .single_threaded = false});
+    Cq* cq =
+        create(Context::of(context), {.cqe = cqe, .channel = channel, .comp_vector = comp_vector});
     return cq == nullptr ? nullptr : &cq->base.cq;
 }
 
-ibv_cq_ex* create_cq_ex(ibv_context* context, ibv_cq_init_attr_ex* attr) {
-    constexpr std::uint32_t kFlags = IBV_CREATE_CQ_ATTR_SINGLE_THREADED;
-    const std::uint32_t flags =
-        (attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) != 0 ? attr->flags : 0;
-    if ((attr->comp_mask & ~std::uint32_t{IBV_CQ_INIT_ATTR_MASK_FLAGS}) != 0 ||
-        (flags & ~kFlags) != 0 ||
-        (attr->wc_flags & ~static_cast<std::uint64_t>(IBV_WC_STANDARD_FLAGS)) != 0) {
-        refuse(EOPNOTSUPP, "only the standard wc_flags and the flag SINGLE_THREADED are supported");
+ibv_cq_ex* create_cq_ex(ibv_context* ibv, ibv_cq_init_attr_ex* attr) {
+    constexpr std::uint32_t kMask = IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD;
+    constexpr std::uint64_t kTimestamps =
+        IBV_WC_EX_WITH_COMPLETION_TIMESTAMP | IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK;
+    constexpr std::uint64_t kWcFlags = IBV_WC_STANDARD_FLAGS | kTimestamps;
+    Context& context = Context::of(ibv);
+    const auto given = [attr](std::uint32_t bit) { return (attr->comp_mask & bit) != 0; };
+    const std::uint32_t flags = given(IBV_CQ_INIT_ATTR_MASK_FLAGS) ? attr->flags : 0;
+    if ((attr->comp_mask & ~kMask) != 0 ||
+        (flags & ~std::uint32_t{IBV_CREATE_CQ_ATTR_SINGLE_THREADED}) != 0 ||
+        (attr->wc_flags & ~kWcFlags) != 0) {
+        refuse(EOPNOTSUPP,
+               "wc_flags: the standard ones and time stamps; flags: SINGLE_THREADED; "
+               "comp_mask: FLAGS and PD");
         return nullptr;
     }
-    Cq* cq = create(Context::of(context), {.cqe = attr->cqe,
-                                           .channel = attr->channel,
-                                           .comp_vector = attr->comp_vector,
-                                           .single_threaded = flags != 0});
+    const bool timestamps = (attr->wc_flags & kTimestamps) != 0;
+    if (timestamps && (context.channel->info().features & VRDMA_FEATURE_TIMESTAMPS) == 0) {
+        refuse(EOPNOTSUPP, "the service is older than time stamps");
+        return nullptr;
+    }
+    Pd* parent = nullptr;
+    if (given(IBV_CQ_INIT_ATTR_MASK_PD)) {
+        if (attr->parent_domain == nullptr || attr->parent_domain->context != ibv ||
+            !Pd::of(attr->parent_domain)->is_parent()) {
+            refuse(EINVAL, "parent_domain must be a parent domain of this context");
+            return nullptr;
+        }
+        parent = Pd::of(attr->parent_domain);
+    }
+    Cq* cq = create(
+        context, {.cqe = attr->cqe,
+                  .channel = attr->channel,
+                  .comp_vector = attr->comp_vector,
+                  .single_threaded = flags != 0 || (parent != nullptr && parent->single_threaded()),
+                  .timestamps = timestamps,
+                  .parent_domain = parent});
     if (cq == nullptr) {
         return nullptr;
     }
-    set_poll_functions(cq->base.cq_ex);
+    set_poll_functions(cq->base.cq_ex, attr->wc_flags);
     return &cq->base.cq_ex;
 }
 
@@ -190,14 +222,15 @@ int resize_cq(ibv_cq* ibcq, int cqe) {
     if (context.abandoned) {
         return EIO;
     }
-    const auto block = context.queues.allocate(block_bytes(entries));
+    const bool timestamps = cq.timestamps != nullptr;
+    const auto block = context.queues.allocate(block_bytes(entries, timestamps));
     if (!block) {
         return fail(context, "resize_cq", block.error());
     }
     driver::QueueBlock unused = *block;
     int result = 0;
     {
-        // Nobody may poll while entries move: the one command that is sent with this lock held.
+        // Nobody may poll while entries move: this command is sent with the lock held.
         const CqGuard guard(cq);
         auto* header = block->at<vrdma_cq_header>(0);
         header->consumer = cq.consumer;
@@ -210,7 +243,7 @@ int resize_cq(ibv_cq* ibcq, int cqe) {
         const auto resized = driver::run_command(*context.channel, VRDMA_CMD_RESIZE_CQ, body);
         if (resized) {
             unused = cq.block;
-            use_block(cq, *block, entries);
+            use_block(cq, *block, entries, timestamps);
         } else {
             result = fail(context, "resize_cq", resized.error());
         }
@@ -240,6 +273,9 @@ int destroy_cq(ibv_cq* ibcq) {
     }
     wait_until_acknowledged(*cq, taken_back);
     context.queues.free(cq->block);
+    if (cq->parent_domain != nullptr) {
+        cq->parent_domain->remove_user();
+    }
     delete cq;
     return 0;
 }
@@ -305,6 +341,9 @@ void discard_completions_of(Cq& cq, std::uint32_t qpn) {
             vrdma_cqe moved = cqe;
             moved.sequence = kept_from + 1;
             cq.ring[kept_from & cq.mask] = moved;
+            if (cq.timestamps != nullptr) {
+                cq.timestamps[kept_from & cq.mask] = cq.timestamps[index & cq.mask];
+            }
         }
     }
     cq.consumer = kept_from;

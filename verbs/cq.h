@@ -10,6 +10,7 @@
 #include "driver/abi/queue.h"
 #include "driver/channel/queue_memory.h"
 #include "verbs/async_events.h"
+#include "verbs/clock.h"
 #include "verbs/completion_channel.h"
 #include "verbs/libibverbs_abi/structs.h"
 #include "verbs/poll_pacer.h"
@@ -19,6 +20,7 @@
 namespace vrdma::verbs {
 
 struct Context;
+struct Pd;
 struct Qp;
 
 struct Cq {
@@ -31,6 +33,7 @@ struct Cq {
     std::uint32_t mask = 0;  // entries - 1
     vrdma_cqe* ring = nullptr;
     vrdma_cq_header* header = nullptr;
+    std::uint64_t* timestamps = nullptr;  // by slot, when the program asked for them
     Context* context = nullptr;
     Qp* cached_qp = nullptr;  // the queue pair of the last completion
     std::uint32_t cached_qpn = kNoQpn;
@@ -40,11 +43,13 @@ struct Cq {
     // Extended polling: the completion between start_poll and next_poll/end_poll.
     const vrdma_cqe* current = nullptr;
     vrdma_cqe made_up{};
+    WallClock wall_clock;
 
     std::uint32_t handle = 0;
     std::atomic<std::uint32_t> users = 0;  // queue pairs, counted once for each direction
     driver::QueueBlock block;
     CompletionChannel* channel = nullptr;
+    Pd* parent_domain = nullptr;
     // The program asked for an event at the next completion and has not got one since.
     std::atomic<bool> waits_for_next = false;
     // The program has polled since its last event, so that it will not look again for that one.
@@ -109,6 +114,9 @@ int poll_cq(ibv_cq* cq, int count, ibv_wc* wc);
     if ((cqe.flags & VRDMA_CQE_WITH_IMM) != 0) {
         flags |= IBV_WC_WITH_IMM;
     }
+    if ((cqe.flags & VRDMA_CQE_WITH_INV) != 0) {
+        flags |= IBV_WC_WITH_INV;
+    }
     if ((cqe.flags & VRDMA_CQE_GRH) != 0) {
         flags |= IBV_WC_GRH;
     }
@@ -131,8 +139,8 @@ int poll_cq(ibv_cq* cq, int count, ibv_wc* wc);
 // Under the lock: frees the slots that a completion says are free.
 void retire(Cq& cq, const vrdma_cqe& cqe);
 
-// Fills start_poll and its companions.
-void set_poll_functions(ibv_cq_ex& cq);
+// Fills start_poll and its companions; those that wc_flags ask for beyond the standard ones.
+void set_poll_functions(ibv_cq_ex& cq, std::uint64_t wc_flags);
 
 // Removes the completions of the queue pair, which writes no more of them.
 void discard_completions_of(Cq& cq, std::uint32_t qpn);

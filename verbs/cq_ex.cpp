@@ -4,8 +4,9 @@
 // between. An entry is retired when the program moves on, and the consumer index is published by
 // end_poll, once for the batch, as poll_cq does once for a call.
 //
-// Completions carry no time stamps, no VLAN and no flow tag: creating a CQ with those wc_flags is
-// refused (cq.cpp), so the functions that would read them stay unset.
+// Completions carry no VLAN and no flow tag: creating a CQ with those wc_flags is refused (cq.cpp),
+// so the functions that would read them stay unset. Time stamps are there when they were asked for;
+// a completion that was made up, because the device is gone, has none (0).
 #include <cerrno>
 
 #include "verbs/context.h"
@@ -109,10 +110,19 @@ std::uint8_t read_sl(ibv_cq_ex* cq) {
 std::uint8_t read_dlid_path_bits(ibv_cq_ex*) {
     return 0;
 }
+std::uint64_t read_completion_ts(ibv_cq_ex* cq_ex) {
+    const Cq& cq = *Cq::of(cq_ex);
+    return cq.current == &cq.made_up ? 0 : cq.timestamps[cq.consumer & cq.mask];
+}
+std::uint64_t read_completion_wallclock_ns(ibv_cq_ex* cq_ex) {
+    Cq& cq = *Cq::of(cq_ex);
+    const std::uint64_t timestamp = read_completion_ts(cq_ex);
+    return timestamp == 0 ? 0 : wall_time_of(*cq.context, cq.wall_clock, timestamp);
+}
 
 }  // namespace
 
-void set_poll_functions(ibv_cq_ex& cq) {
+void set_poll_functions(ibv_cq_ex& cq, std::uint64_t wc_flags) {
     cq.start_poll = start_poll;
     cq.next_poll = next_poll;
     cq.end_poll = end_poll;
@@ -126,6 +136,12 @@ void set_poll_functions(ibv_cq_ex& cq) {
     cq.read_slid = read_slid;
     cq.read_sl = read_sl;
     cq.read_dlid_path_bits = read_dlid_path_bits;
+    if ((wc_flags & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP) != 0) {
+        cq.read_completion_ts = read_completion_ts;
+    }
+    if ((wc_flags & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP_WALLCLOCK) != 0) {
+        cq.read_completion_wallclock_ns = read_completion_wallclock_ns;
+    }
 }
 
 }  // namespace vrdma::verbs

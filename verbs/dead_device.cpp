@@ -28,6 +28,10 @@ std::uint8_t completion_opcode(std::uint8_t wqe_opcode) {
             return VRDMA_WC_COMP_SWAP;
         case VRDMA_WQE_ATOMIC_FETCH_AND_ADD:
             return VRDMA_WC_FETCH_ADD;
+        case VRDMA_WQE_BIND_MW:
+            return VRDMA_WC_BIND_MW;
+        case VRDMA_WQE_LOCAL_INV:
+            return VRDMA_WC_LOCAL_INV;
         default:
             return VRDMA_WC_SEND;
     }

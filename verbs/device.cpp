@@ -13,6 +13,7 @@
 #include <cstring>
 #include <new>
 
+#include "verbs/clock.h"
 #include "verbs/context.h"
 
 namespace vrdma::verbs {
@@ -48,6 +49,10 @@ ibv_device_attr describe(const vrdma_rsp_open& info) {
     attr.max_cq = as_int(limits.max_cqs);
     attr.max_cqe = as_int(limits.max_cq_entries);
     attr.max_mr = as_int(limits.max_mrs);
+    attr.max_mw = as_int(limits.max_mws);
+    if (limits.max_mws > 0) {
+        attr.device_cap_flags |= IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+    }
     attr.max_pd = as_int(limits.max_pds);
     attr.max_qp_rd_atom = as_int(limits.max_rd_atomic);
     attr.max_qp_init_rd_atom = attr.max_qp_rd_atom;
@@ -86,6 +91,10 @@ int query_device_ex(ibv_context* context, const ibv_query_device_ex_input* input
     full.orig_attr = describe(Context::of(context).channel->info());
     full.device_cap_flags_ex = full.orig_attr.device_cap_flags;
     full.phys_port_cnt_ex = full.orig_attr.phys_port_cnt;
+    if ((Context::of(context).channel->info().features & VRDMA_FEATURE_TIMESTAMPS) != 0) {
+        full.completion_timestamp_mask = UINT64_MAX;
+        full.hca_core_clock = kClockKhz;
+    }
     std::memset(attr, 0, attr_size);
     std::memcpy(attr, &full, std::min(attr_size, sizeof full));
     return 0;

@@ -18,6 +18,7 @@
 
 #include "verbs/context.h"
 #include "verbs/log.h"
+#include "verbs/mw.h"
 
 namespace vrdma::verbs {
 namespace {
@@ -26,19 +27,21 @@ using driver::command_error;
 using driver::CommandError;
 using tenant_memory::MemoryMap;
 
-constexpr std::uint32_t kUnsupportedAccess =
-    IBV_ACCESS_MW_BIND | IBV_ACCESS_ZERO_BASED | IBV_ACCESS_ON_DEMAND;
+static_assert(static_cast<int>(IBV_ACCESS_MW_BIND) == static_cast<int>(VRDMA_ACCESS_MW_BIND));
+constexpr std::uint32_t kDeviceAccess = VRDMA_ACCESS_MASK | VRDMA_ACCESS_MW_BIND;
+constexpr std::uint32_t kUnsupportedAccess = IBV_ACCESS_ZERO_BASED | IBV_ACCESS_ON_DEMAND;
 // HUGETLB only describes the memory. The optional range may be ignored by definition: relaxed
 // ordering would allow us less order than we keep.
 constexpr std::uint32_t kIgnoredAccess =
     IBV_ACCESS_HUGETLB | static_cast<std::uint32_t>(IBV_ACCESS_OPTIONAL_RANGE);
 
 // 0, or the errno for the flags.
-int check_access(std::uint32_t access) {
-    if ((access & ~(VRDMA_ACCESS_MASK | kUnsupportedAccess | kIgnoredAccess)) != 0) {
+int check_access(const Context& context, std::uint32_t access) {
+    if ((access & ~(kDeviceAccess | kUnsupportedAccess | kIgnoredAccess)) != 0) {
         return EINVAL;
     }
-    if ((access & kUnsupportedAccess) != 0) {
+    if ((access & kUnsupportedAccess) != 0 ||
+        ((access & IBV_ACCESS_MW_BIND) != 0 && !has_windows(context))) {
         return EOPNOTSUPP;
     }
     // IBA 10.6.3.1: who lets others write must be able to write.
@@ -126,7 +129,7 @@ tl::expected<Registration, CommandError> enregister(Context& context, const MrSp
     }
     vrdma_cmd_reg_mr body{};
     body.pd = spec.pd->handle;
-    body.access = spec.access & VRDMA_ACCESS_MASK;
+    body.access = spec.access & kDeviceAccess;
     body.iova = spec.iova;
     body.length = spec.length;
     body.range_count = static_cast<std::uint32_t>(ranges->size());
@@ -141,7 +144,8 @@ tl::expected<Registration, CommandError> enregister(Context& context, const MrSp
     return registration;
 }
 
-// Only a device that is gone refuses; then nothing is left to be refused by.
+// Refused while memory windows are bound to it. A device that is gone refuses too; then nothing is
+// left to be refused by.
 tl::expected<void, CommandError> deregister(Context& context, Registration& registration) {
     const vrdma_handle handle{.handle = registration.handle, .reserved = 0};
     const auto done = driver::run_command(*context.channel, VRDMA_CMD_DEREG_MR, handle);
@@ -169,7 +173,7 @@ ibv_mr* refuse(int error, const char* reason) {
 ibv_mr* reg_mr(ibv_pd* pd, void* address, std::size_t length, std::uint64_t iova, int access) {
     Context& context = Context::of(pd->context);
     const auto flags = static_cast<std::uint32_t>(access);
-    const int error = check_access(flags);
+    const int error = check_access(context, flags);
     if (error != 0) {
         return refuse(error, "access flags unknown, unsupported, or remote write without local");
     }
@@ -223,7 +227,7 @@ int rereg_mr(verbs_abi::VerbsMr* vmr, int signed_flags, ibv_pd* pd, void* addres
     if ((flags & IBV_REREG_MR_CHANGE_ACCESS) != 0) {
         spec.access = static_cast<std::uint32_t>(access);
     }
-    const int error = check_access(spec.access);
+    const int error = check_access(context, spec.access);
     if (error != 0) {
         return fail("rereg_mr", error,
                     "access flags unknown, unsupported, or remote write without local");

@@ -21,6 +21,9 @@ static_assert(static_cast<int>(VRDMA_WC_RECV) == static_cast<int>(IBV_WC_RECV));
 static_assert(static_cast<int>(VRDMA_WC_RECV_RDMA_WITH_IMM) ==
               static_cast<int>(IBV_WC_RECV_RDMA_WITH_IMM));
 static_assert(static_cast<int>(VRDMA_WC_FETCH_ADD) == static_cast<int>(IBV_WC_FETCH_ADD));
+static_assert(static_cast<int>(VRDMA_WC_BIND_MW) == static_cast<int>(IBV_WC_BIND_MW));
+static_assert(static_cast<int>(VRDMA_WC_LOCAL_INV) == static_cast<int>(IBV_WC_LOCAL_INV));
+static_assert(static_cast<int>(VRDMA_WC_MW_BIND_ERR) == static_cast<int>(IBV_WC_MW_BIND_ERR));
 static_assert(static_cast<int>(VRDMA_WC_GENERAL_ERR) == static_cast<int>(IBV_WC_GENERAL_ERR));
 
 bool is_receive(const vrdma_cqe& cqe) {

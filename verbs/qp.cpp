@@ -21,6 +21,8 @@
 #include "verbs/context.h"
 #include "verbs/cq.h"
 #include "verbs/log.h"
+#include "verbs/mw.h"
+#include "verbs/pd.h"
 
 namespace vrdma::verbs {
 namespace {
@@ -35,11 +37,17 @@ constexpr std::uint32_t kOpcodesRc = kOpcodesUc | opcode_bit(IBV_WR_RDMA_READ) |
                                      opcode_bit(IBV_WR_ATOMIC_CMP_AND_SWP) |
                                      opcode_bit(IBV_WR_ATOMIC_FETCH_AND_ADD);
 
-std::uint32_t opcodes_of(ibv_qp_type type) {
+constexpr std::uint32_t kLocalOpcodes = opcode_bit(IBV_WR_BIND_MW) | opcode_bit(IBV_WR_LOCAL_INV);
+
+std::uint32_t opcodes_of(const Context& context, ibv_qp_type type) {
     if (type == IBV_QPT_UD) {
         return kOpcodesUd;
     }
-    return type == IBV_QPT_UC ? kOpcodesUc : kOpcodesRc;
+    const std::uint32_t windows = has_windows(context) ? kLocalOpcodes : 0;
+    if (type == IBV_QPT_UC) {
+        return kOpcodesUc | windows;
+    }
+    return kOpcodesRc | windows | (windows != 0 ? opcode_bit(IBV_WR_SEND_WITH_INV) : 0);
 }
 
 // nullptr when the attributes are possible on this device.
@@ -73,7 +81,7 @@ void size_queues(const Context& context, const ibv_qp_init_attr& attr, Qp& qp) {
     SendQueue& sq = qp.sq;
     sq.is_ud = attr.qp_type == IBV_QPT_UD;
     sq.data_offset = sq.is_ud ? VRDMA_WQE_DATA_OFFSET_UD : VRDMA_WQE_DATA_OFFSET;
-    sq.opcodes = opcodes_of(attr.qp_type);
+    sq.opcodes = opcodes_of(context, attr.qp_type);
     if (attr.cap.max_send_wr > 0) {
         sq.entries = std::bit_ceil(attr.cap.max_send_wr);
         sq.stride =
@@ -203,6 +211,10 @@ Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     qp->recv_cq = Cq::of(attr.recv_cq);
     qp->signal_all = attr.sq_sig_all != 0;
     size_queues(context, attr, *qp);
+    if (Pd::of(pd)->single_threaded()) {
+        qp->sq.lock.set_single_threaded();
+        qp->rq.lock.set_single_threaded();
+    }
     const auto block = context.queues.allocate(layout_of(*qp).bytes);
     if (!block) {
         fail(context, "create_qp", block.error());
@@ -228,6 +240,7 @@ Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     attr.cap = qp->cap;
     ++qp->send_cq->users;
     ++qp->recv_cq->users;
+    Pd::of(pd)->add_user();
     add_to_list(context, *qp);
     context.events.add(AsyncEvents::Kind::qp, &qp->base.qp, qp->async_events);
     return qp.release();
@@ -240,13 +253,14 @@ ibv_qp* create_qp(ibv_pd* pd, ibv_qp_init_attr* attr) {
     return qp == nullptr ? nullptr : &qp->base.qp;
 }
 
-ibv_qp* create_qp_ex(ibv_context*, ibv_qp_init_attr_ex* attr) {
+ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
     constexpr std::uint32_t kMask =
         IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS | IBV_QP_INIT_ATTR_CREATE_FLAGS;
     constexpr std::uint64_t kSendOps =
         IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_SEND |
         IBV_QP_EX_WITH_SEND_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ |
-        IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD;
+        IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD |
+        IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW | IBV_QP_EX_WITH_SEND_WITH_INV;
     const bool has_send_ops = (attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0;
     const std::uint64_t send_ops = has_send_ops ? attr->send_ops_flags : 0;
     const bool has_create_flags =
@@ -269,7 +283,10 @@ ibv_qp* create_qp_ex(ibv_context*, ibv_qp_init_attr_ex* attr) {
     need(IBV_QP_EX_WITH_RDMA_READ, IBV_WR_RDMA_READ);
     need(IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP, IBV_WR_ATOMIC_CMP_AND_SWP);
     need(IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD, IBV_WR_ATOMIC_FETCH_AND_ADD);
-    if ((needed & ~opcodes_of(attr->qp_type)) != 0) {
+    need(IBV_QP_EX_WITH_LOCAL_INV, IBV_WR_LOCAL_INV);
+    need(IBV_QP_EX_WITH_BIND_MW, IBV_WR_BIND_MW);
+    need(IBV_QP_EX_WITH_SEND_WITH_INV, IBV_WR_SEND_WITH_INV);
+    if ((needed & ~opcodes_of(Context::of(context), attr->qp_type)) != 0) {
         refuse(EOPNOTSUPP, "send_ops_flags has an operation that the queue pair type lacks");
         return nullptr;
     }
@@ -337,6 +354,7 @@ int destroy_qp(ibv_qp* ibqp) {
     context.queues.free(qp->block);
     pthread_cond_destroy(&ibqp->cond);
     pthread_mutex_destroy(&ibqp->mutex);
+    Pd::of(ibqp->pd)->remove_user();
     delete qp;
     return 0;
 }

@@ -22,6 +22,7 @@ struct SendBuilder {
     vrdma_send_wqe* wqe = nullptr;  // the entry being built; nullptr before the first
     std::uint32_t head = 0;         // entries begun, counted on from the queue's head
     int error = 0;                  // the first; wr_complete hands it back
+    bool addressed = false;         // UD: the entry has its address
 };
 
 struct Qp {
@@ -62,6 +63,8 @@ void discard_completions(Qp& qp);
 void apply_state(Qp& qp, std::uint32_t state);
 
 int post_send(ibv_qp* qp, ibv_send_wr* wr, ibv_send_wr** bad_wr);
+// A bind of a type 1 window, as ibv_bind_mw posts it.
+int post_bind(Qp& qp, ibv_mw& mw, std::uint32_t rkey, const ibv_mw_bind& bind);
 int post_recv(ibv_qp* qp, ibv_recv_wr* wr, ibv_recv_wr** bad_wr);
 
 // Fills the ibv_wr_* functions of an extended queue pair.

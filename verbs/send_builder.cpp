@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "verbs/context.h"
+#include "verbs/log.h"
 #include "verbs/qp.h"
 #include "verbs/send_wqe.h"
 
@@ -19,8 +20,16 @@ void note_error(Qp& qp, int error) {
     }
 }
 
+// A datagram that was begun and has no address.
+void check_addressed(Qp& qp) {
+    if (qp.sq.is_ud && qp.builder.wqe != nullptr && !qp.builder.addressed) {
+        note_error(qp, EINVAL);
+    }
+}
+
 // The next entry, cleared but for wr_id and flags; nullptr when the batch has failed already.
-vrdma_send_wqe* begin(Qp& qp, vrdma_wqe_opcode opcode) {
+vrdma_send_wqe* begin(Qp& qp, ibv_wr_opcode opcode) {
+    check_addressed(qp);
     const SendQueue& sq = qp.sq;
     SendBuilder& builder = qp.builder;
     builder.wqe = nullptr;
@@ -31,6 +40,10 @@ vrdma_send_wqe* begin(Qp& qp, vrdma_wqe_opcode opcode) {
         note_error(qp, ENOMEM);
         return nullptr;
     }
+    if ((sq.opcodes >> static_cast<unsigned>(opcode) & 1U) == 0) {
+        note_error(qp, EINVAL);
+        return nullptr;
+    }
     const unsigned flags = qp.base.qp_ex.wr_flags;
     // Inline data is announced by its setter.
     if ((flags & ~(kSendFlagsMask & ~unsigned{IBV_SEND_INLINE})) != 0) {
@@ -39,7 +52,8 @@ vrdma_send_wqe* begin(Qp& qp, vrdma_wqe_opcode opcode) {
     }
     vrdma_send_wqe* wqe = sq.slot(builder.head);
     ++builder.head;
-    wqe->opcode = static_cast<std::uint8_t>(opcode);
+    builder.addressed = false;
+    wqe->opcode = kWqeOpcode[opcode];
     wqe->flags = wqe_flags_of(flags);
     wqe->sge_count = 0;
     wqe->reserved0 = 0;
@@ -52,7 +66,7 @@ vrdma_send_wqe* begin(Qp& qp, vrdma_wqe_opcode opcode) {
     return wqe;
 }
 
-void begin_rdma(Qp& qp, vrdma_wqe_opcode opcode, std::uint32_t rkey, std::uint64_t address) {
+void begin_rdma(Qp& qp, ibv_wr_opcode opcode, std::uint32_t rkey, std::uint64_t address) {
     vrdma_send_wqe* wqe = begin(qp, opcode);
     if (wqe != nullptr) {
         wqe->remote_address = address;
@@ -71,28 +85,54 @@ bool is_atomic(const vrdma_send_wqe& wqe) {
            wqe.opcode == VRDMA_WQE_ATOMIC_FETCH_AND_ADD;
 }
 
+bool has_no_data(const vrdma_send_wqe& wqe) {
+    return wqe.opcode == VRDMA_WQE_BIND_MW || wqe.opcode == VRDMA_WQE_LOCAL_INV;
+}
+
 void wr_rdma_read(ibv_qp_ex* qp, std::uint32_t rkey, std::uint64_t address) {
-    begin_rdma(*Qp::of(qp), VRDMA_WQE_RDMA_READ, rkey, address);
+    begin_rdma(*Qp::of(qp), IBV_WR_RDMA_READ, rkey, address);
 }
 void wr_rdma_write(ibv_qp_ex* qp, std::uint32_t rkey, std::uint64_t address) {
-    begin_rdma(*Qp::of(qp), VRDMA_WQE_RDMA_WRITE, rkey, address);
+    begin_rdma(*Qp::of(qp), IBV_WR_RDMA_WRITE, rkey, address);
 }
 void wr_rdma_write_imm(ibv_qp_ex* qp, std::uint32_t rkey, std::uint64_t address, __be32 imm_data) {
-    begin_rdma(*Qp::of(qp), VRDMA_WQE_RDMA_WRITE_WITH_IMM, rkey, address);
+    begin_rdma(*Qp::of(qp), IBV_WR_RDMA_WRITE_WITH_IMM, rkey, address);
     set_imm(*Qp::of(qp), imm_data);
 }
 void wr_send(ibv_qp_ex* qp) {
-    begin_rdma(*Qp::of(qp), VRDMA_WQE_SEND, 0, 0);
+    begin_rdma(*Qp::of(qp), IBV_WR_SEND, 0, 0);
 }
 void wr_send_imm(ibv_qp_ex* qp, __be32 imm_data) {
-    begin_rdma(*Qp::of(qp), VRDMA_WQE_SEND_WITH_IMM, 0, 0);
+    begin_rdma(*Qp::of(qp), IBV_WR_SEND_WITH_IMM, 0, 0);
     set_imm(*Qp::of(qp), imm_data);
+}
+
+void wr_send_inv(ibv_qp_ex* qp, std::uint32_t invalidate_rkey) {
+    begin_rdma(*Qp::of(qp), IBV_WR_SEND_WITH_INV, invalidate_rkey, 0);
+}
+void wr_local_inv(ibv_qp_ex* qp, std::uint32_t invalidate_rkey) {
+    begin_rdma(*Qp::of(qp), IBV_WR_LOCAL_INV, invalidate_rkey, 0);
+}
+
+void wr_bind_mw(ibv_qp_ex* qp_ex, ibv_mw* mw, std::uint32_t rkey,
+                const ibv_mw_bind_info* bind_info) {
+    Qp& qp = *Qp::of(qp_ex);
+    vrdma_send_wqe* wqe = begin(qp, IBV_WR_BIND_MW);
+    if (wqe == nullptr) {
+        return;
+    }
+    const SendRefusal refusal = mw->type == IBV_MW_TYPE_2
+                                    ? write_bind(*wqe, *mw, rkey, *bind_info)
+                                    : SendRefusal{EINVAL, "mw: type 1 is bound by ibv_bind_mw"};
+    if (refusal.error != 0) {
+        note_error(qp, refusal.error);
+    }
 }
 
 void wr_atomic_cmp_swp(ibv_qp_ex* qp_ex, std::uint32_t rkey, std::uint64_t address,
                        std::uint64_t compare, std::uint64_t swap) {
     Qp& qp = *Qp::of(qp_ex);
-    begin_rdma(qp, VRDMA_WQE_ATOMIC_CMP_AND_SWP, rkey, address);
+    begin_rdma(qp, IBV_WR_ATOMIC_CMP_AND_SWP, rkey, address);
     if (qp.builder.wqe != nullptr) {
         qp.builder.wqe->atomic.compare_add = compare;
         qp.builder.wqe->atomic.swap = swap;
@@ -102,7 +142,7 @@ void wr_atomic_cmp_swp(ibv_qp_ex* qp_ex, std::uint32_t rkey, std::uint64_t addre
 void wr_atomic_fetch_add(ibv_qp_ex* qp_ex, std::uint32_t rkey, std::uint64_t address,
                          std::uint64_t add) {
     Qp& qp = *Qp::of(qp_ex);
-    begin_rdma(qp, VRDMA_WQE_ATOMIC_FETCH_AND_ADD, rkey, address);
+    begin_rdma(qp, IBV_WR_ATOMIC_FETCH_AND_ADD, rkey, address);
     if (qp.builder.wqe != nullptr) {
         qp.builder.wqe->atomic.compare_add = add;
         qp.builder.wqe->atomic.swap = 0;
@@ -119,6 +159,7 @@ void wr_set_ud_addr(ibv_qp_ex* qp_ex, ibv_ah* ah, std::uint32_t qpn, std::uint32
         return;
     }
     write_address(*qp.builder.wqe, *ah, qpn, qkey);
+    qp.builder.addressed = true;
 }
 
 void wr_set_sge_list(ibv_qp_ex* qp_ex, std::size_t count, const ibv_sge* list) {
@@ -128,7 +169,11 @@ void wr_set_sge_list(ibv_qp_ex* qp_ex, std::size_t count, const ibv_sge* list) {
         return;
     }
     const bool atomic = is_atomic(*wqe);
-    if (count > qp.sq.max_sge || (atomic && (count != 1 || list[0].length != kAtomicBytes))) {
+    if (count > qp.sq.max_sge) {
+        note_error(qp, ENOMEM);
+        return;
+    }
+    if ((atomic && (count != 1 || list[0].length != kAtomicBytes)) || has_no_data(*wqe)) {
         note_error(qp, EINVAL);
         return;
     }
@@ -147,7 +192,7 @@ void wr_set_inline_data_list(ibv_qp_ex* qp_ex, std::size_t count, const ibv_data
     if (wqe == nullptr) {
         return;
     }
-    if (is_atomic(*wqe) || wqe->opcode == VRDMA_WQE_RDMA_READ) {
+    if (is_atomic(*wqe) || wqe->opcode == VRDMA_WQE_RDMA_READ || has_no_data(*wqe)) {
         note_error(qp, EINVAL);
         return;
     }
@@ -155,7 +200,7 @@ void wr_set_inline_data_list(ibv_qp_ex* qp_ex, std::size_t count, const ibv_data
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < count; ++i) {
         if (list[i].length > qp.sq.max_inline - bytes) {
-            note_error(qp, EINVAL);
+            note_error(qp, ENOMEM);
             return;
         }
         std::memcpy(to + bytes, list[i].addr, list[i].length);
@@ -175,11 +220,13 @@ void wr_start(ibv_qp_ex* qp_ex) {
     qp.sq.lock.lock();
     qp.builder = {.wqe = nullptr,
                   .head = qp.sq.head.load(std::memory_order_relaxed),
-                  .error = qp.sq.postable ? 0 : EINVAL};
+                  .error = qp.sq.postable ? 0 : EINVAL,
+                  .addressed = false};
 }
 
 int wr_complete(ibv_qp_ex* qp_ex) {
     Qp& qp = *Qp::of(qp_ex);
+    check_addressed(qp);
     const int error = qp.builder.error;
     const bool posted = error == 0 && qp.builder.head != qp.sq.head.load(std::memory_order_relaxed);
     if (posted) {
@@ -188,6 +235,10 @@ int wr_complete(ibv_qp_ex* qp_ex) {
     qp.sq.lock.unlock();
     if (posted) {
         qp.ring_doorbell();
+    }
+    if (error != 0) [[unlikely]] {
+        log(LogLevel::debug, "verb=wr_complete qpn=%u errno=%d reason=\"a request of the batch\"",
+            qp.base.qp.qp_num, error);
     }
     return error;
 }
@@ -201,6 +252,9 @@ void wr_abort(ibv_qp_ex* qp) {
 void set_builder_functions(ibv_qp_ex& qp) {
     qp.wr_atomic_cmp_swp = wr_atomic_cmp_swp;
     qp.wr_atomic_fetch_add = wr_atomic_fetch_add;
+    qp.wr_bind_mw = wr_bind_mw;
+    qp.wr_local_inv = wr_local_inv;
+    qp.wr_send_inv = wr_send_inv;
     qp.wr_rdma_read = wr_rdma_read;
     qp.wr_rdma_write = wr_rdma_write;
     qp.wr_rdma_write_imm = wr_rdma_write_imm;

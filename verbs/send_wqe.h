@@ -17,6 +17,46 @@ inline constexpr unsigned kSendFlagsMask =
     IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | IBV_SEND_INLINE;
 inline constexpr std::uint32_t kAtomicBytes = 8;
 
+// Why a request is refused.
+struct SendRefusal {
+    int error = 0;  // 0: it is not
+    const char* reason = "";
+};
+
+// By ibv_wr_opcode.
+inline constexpr std::uint8_t kWqeOpcode[] = {
+    VRDMA_WQE_RDMA_WRITE,           VRDMA_WQE_RDMA_WRITE_WITH_IMM, VRDMA_WQE_SEND,
+    VRDMA_WQE_SEND_WITH_IMM,        VRDMA_WQE_RDMA_READ,           VRDMA_WQE_ATOMIC_CMP_AND_SWP,
+    VRDMA_WQE_ATOMIC_FETCH_AND_ADD, VRDMA_WQE_LOCAL_INV,           VRDMA_WQE_BIND_MW,
+    VRDMA_WQE_SEND_WITH_INV,
+};
+static_assert(IBV_WR_RDMA_WRITE == 0 && IBV_WR_SEND == 2 && IBV_WR_RDMA_READ == 4 &&
+              IBV_WR_ATOMIC_FETCH_AND_ADD == 6 && IBV_WR_LOCAL_INV == 7 && IBV_WR_BIND_MW == 8 &&
+              IBV_WR_SEND_WITH_INV + 1 == sizeof kWqeOpcode);
+
+// What a bind says of its window. The device decides whether the window may have it.
+[[nodiscard]] inline SendRefusal write_bind(vrdma_send_wqe& wqe, const ibv_mw& mw,
+                                            std::uint32_t rkey, const ibv_mw_bind_info& info) {
+    constexpr unsigned kAccess = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ |
+                                 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_ZERO_BASED;
+    static_assert(static_cast<int>(IBV_ACCESS_ZERO_BASED) ==
+                  static_cast<int>(VRDMA_ACCESS_ZERO_BASED));
+    if ((info.mw_access_flags & ~kAccess) != 0) {
+        return {EINVAL, "mw_access_flags: only remote access and ZERO_BASED"};
+    }
+    if (info.mr == nullptr && info.length != 0) {
+        return {EINVAL, "bind_info.mr is needed unless length is 0"};
+    }
+    wqe.remote_address = info.addr;
+    wqe.rkey = mw.rkey;
+    wqe.bind = {.length = info.length,
+                .lkey = info.mr == nullptr ? 0 : info.mr->lkey,
+                .rkey = rkey,
+                .access = info.mw_access_flags,
+                .reserved = {}};
+    return {};
+}
+
 // IBV_SEND_* to VRDMA_WQE_*.
 [[nodiscard]] inline std::uint8_t wqe_flags_of(unsigned send_flags) {
     static_assert(IBV_SEND_FENCE == 1 && IBV_SEND_SIGNALED == 2 && IBV_SEND_SOLICITED == 4);

@@ -37,4 +37,26 @@ class SpinLock {
     std::atomic<bool> held_ = false;
 };
 
+// The lock of a queue that may belong to a single thread (a thread domain): then there is none.
+class QueueLock {
+  public:
+    // Before the queue is used.
+    void set_single_threaded() { needed_ = false; }
+    [[nodiscard]] bool single_threaded() const { return !needed_; }
+    void lock() {
+        if (needed_) {
+            lock_.lock();
+        }
+    }
+    void unlock() {
+        if (needed_) {
+            lock_.unlock();
+        }
+    }
+
+  private:
+    SpinLock lock_;
+    bool needed_ = true;
+};
+
 }  // namespace vrdma::verbs

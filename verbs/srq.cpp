@@ -13,6 +13,7 @@
 #include <new>
 
 #include "verbs/context.h"
+#include "verbs/pd.h"
 
 namespace vrdma::verbs {
 namespace {
@@ -41,6 +42,10 @@ ibv_srq* create_srq(ibv_pd* pd, ibv_srq_init_attr* attr) {
         return refuse(ENOMEM, "out of memory");
     }
     srq->context = &context;
+    srq->pd = Pd::of(pd);
+    if (srq->pd->single_threaded()) {
+        srq->lock.set_single_threaded();
+    }
     srq->entries = std::bit_ceil(attr->attr.max_wr);
     srq->stride = vrdma_recv_stride(attr->attr.max_sge);
     const auto sge_bytes = srq->stride - std::uint32_t{sizeof(vrdma_recv_wqe)};
@@ -73,6 +78,7 @@ ibv_srq* create_srq(ibv_pd* pd, ibv_srq_init_attr* attr) {
     srq->base.srq_type = IBV_SRQT_BASIC;
     attr->attr.max_wr = srq->entries;
     attr->attr.max_sge = srq->max_sge;
+    srq->pd->add_user();
     context.events.add(AsyncEvents::Kind::srq, &srq->base.srq, srq->async_events);
     return &srq.release()->base.srq;
 }
@@ -122,6 +128,7 @@ int destroy_srq(ibv_srq* ibsrq) {
     context.queues.free(srq->block);
     pthread_cond_destroy(&ibsrq->cond);
     pthread_mutex_destroy(&ibsrq->mutex);
+    srq->pd->remove_user();
     delete srq;
     return 0;
 }

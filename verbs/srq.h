@@ -14,11 +14,12 @@
 namespace vrdma::verbs {
 
 struct Context;
+struct Pd;
 
 struct Srq {
     verbs_abi::VerbsSrq base{};  // first: an ibv_srq* is a Srq*
 
-    SpinLock lock;
+    QueueLock lock;
     std::uint32_t head = 0;  // entries posted, under lock
     std::uint32_t entries = 0;
     std::uint32_t stride = 0;
@@ -29,6 +30,7 @@ struct Srq {
     Context* context = nullptr;
     std::uint32_t handle = 0;
     driver::QueueBlock block;
+    Pd* pd = nullptr;
     AsyncEventCount async_events;
 
     [[nodiscard]] static Srq* of(ibv_srq* srq) { return reinterpret_cast<Srq*>(srq); }

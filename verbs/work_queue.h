@@ -22,7 +22,7 @@ namespace vrdma::verbs {
 inline constexpr std::size_t kCacheLineBytes = 64;
 
 struct alignas(kCacheLineBytes) SendQueue {
-    SpinLock lock;
+    QueueLock lock;
     bool postable = false;  // the state allows posting: RTS, SQD, SQE, ERR
     bool is_ud = false;
     std::uint8_t data_offset = VRDMA_WQE_DATA_OFFSET;
@@ -48,7 +48,7 @@ struct alignas(kCacheLineBytes) SendQueue {
 };
 
 struct alignas(kCacheLineBytes) ReceiveQueue {
-    SpinLock lock;
+    QueueLock lock;
     bool postable = false;  // every state but RESET
     std::uint32_t entries = 0;
     std::uint32_t stride = 0;

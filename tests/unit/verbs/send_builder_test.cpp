@@ -119,13 +119,13 @@ TEST_F(SendBuilderTest, batch_beyond_the_queue_is_enomem_and_posts_nothing) {
     EXPECT_EQ(producer(), 0U);
 }
 
-TEST_F(SendBuilderTest, too_much_inline_data_is_einval) {
+TEST_F(SendBuilderTest, too_much_inline_data_is_enomem) {
     char data[200] = {};
     ibv_wr_start(ex_);
     begin(1);
     ibv_wr_send(ex_);
     ibv_wr_set_inline_data(ex_, data, sizeof data);
-    EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
+    EXPECT_EQ(ibv_wr_complete(ex_), ENOMEM);
 }
 
 TEST_F(SendBuilderTest, inline_read_is_einval) {
@@ -137,13 +137,13 @@ TEST_F(SendBuilderTest, inline_read_is_einval) {
     EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
 }
 
-TEST_F(SendBuilderTest, too_many_sges_are_einval) {
+TEST_F(SendBuilderTest, too_many_sges_are_enomem) {
     ibv_sge sges[30] = {};
     ibv_wr_start(ex_);
     begin(1);
     ibv_wr_send(ex_);
     ibv_wr_set_sge_list(ex_, 30, sges);
-    EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
+    EXPECT_EQ(ibv_wr_complete(ex_), ENOMEM);
 }
 
 TEST_F(SendBuilderTest, atomic_of_another_size_is_einval) {
@@ -175,6 +175,42 @@ TEST_F(SendBuilderTest, queue_pair_that_is_not_ready_is_einval) {
     begin(1);
     ibv_wr_send(ex_);
     EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
+}
+
+TEST_F(SendBuilderTest, operation_that_the_type_lacks_is_einval) {
+    use(IBV_QPT_UC, IBV_QP_EX_WITH_SEND);
+    ibv_wr_start(ex_);
+    begin(1);
+    ex_->wr_rdma_read(ex_, 1, 1);
+    EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
+    EXPECT_EQ(producer(), 0U);
+}
+
+TEST_F(SendBuilderTest, datagram_without_an_address_is_einval) {
+    use(IBV_QPT_UD, IBV_QP_EX_WITH_SEND);
+    ibv_wr_start(ex_);
+    begin(1);
+    ibv_wr_send(ex_);
+    ibv_wr_set_sge(ex_, 5, 0x1000, 64);
+    EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
+    EXPECT_EQ(producer(), 0U);
+}
+
+TEST_F(SendBuilderTest, datagram_without_an_address_before_another_is_einval) {
+    use(IBV_QPT_UD, IBV_QP_EX_WITH_SEND);
+    ibv_ah_attr attr{};
+    attr.is_global = 1;
+    attr.port_num = 1;
+    attr.grh.sgid_index = 3;
+    attr.grh.dgid.raw[15] = 2;
+    ibv_ah* ah = ibv_create_ah(pd_, &attr);
+    ibv_wr_start(ex_);
+    begin(1);
+    ibv_wr_send(ex_);
+    ibv_wr_send(ex_);
+    ibv_wr_set_ud_addr(ex_, ah, 0x123, 0x456);
+    EXPECT_EQ(ibv_wr_complete(ex_), EINVAL);
+    EXPECT_EQ(ibv_destroy_ah(ah), 0);
 }
 
 TEST_F(SendBuilderTest, datagram_is_built_with_its_address) {
