@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,9 @@
 //
 //     key-write, key-read, key-atomic   an rkey that names nothing: REM_ACCESS_ERR, and both queue
 //                                       pairs are in the error state
+//     window                            a memory window of the server is written, read and ended by
+//                                       SEND with invalidate; its key gives nothing from then on:
+//                                       REM_ACCESS_ERR
 //     not-ready                         no receive is posted: RNR_RETRY_EXC_ERR
 //     late                              the receive is posted when the request already waits:
 //                                       success
@@ -40,6 +44,7 @@ constexpr int kPatienceMs = 20'000;
 constexpr std::size_t kBytes = 4096;
 constexpr std::uint32_t kWrongKeyBits = 0x00ffff00;
 constexpr std::uint8_t kRnrTimer = 14;  // 1 ms
+constexpr std::byte kWritten{0x5a};
 
 struct Options {
     vrdma::verbs_util::DeviceOptions device;
@@ -56,6 +61,11 @@ class End {
     [[nodiscard]] Result<void> connect(const Options& options, Stream& partner);
     [[nodiscard]] Result<void> post(ibv_wr_opcode opcode, std::uint32_t key_bits);
     [[nodiscard]] Result<void> post_receive();
+    /// The server: a window over its memory, bound, and its key for the client.
+    [[nodiscard]] Result<std::uint32_t> open_window();
+    void use_key(std::uint32_t rkey) { rkey_ = rkey; }
+    [[nodiscard]] bool memory_is(std::byte value) const { return memory_.data()[17] == value; }
+    void fill(std::byte value) { std::fill_n(memory_.data(), memory_.size(), value); }
     [[nodiscard]] Result<ibv_wc> completion();
     /// Waits until the queue pair is in the error state.
     [[nodiscard]] Result<void> broken();
@@ -65,6 +75,8 @@ class End {
     vrdma::verbs_util::Buffer memory_;
     vrdma::verbs_util::Owned<ibv_pd> pd_;
     vrdma::verbs_util::Owned<ibv_mr> mr_;
+    vrdma::verbs_util::Owned<ibv_mr> window_mr_;
+    std::unique_ptr<ibv_mw, int (*)(ibv_mw*)> window_{nullptr, ibv_dealloc_mw};
     vrdma::verbs_util::CompletionQueue queue_;
     std::optional<vrdma::verbs_util::QueuePair> queue_pair_;
     std::uint64_t address_ = 0;
@@ -141,6 +153,10 @@ Result<void> End::post(ibv_wr_opcode opcode, std::uint32_t key_bits) {
     } else {
         request.wr.rdma = {address_, rkey_ ^ key_bits};
     }
+    if (opcode == IBV_WR_SEND_WITH_INV) {
+        request.invalidate_rkey = rkey_;
+        request.send_flags = IBV_SEND_FENCE;
+    }
     ibv_send_wr* bad = nullptr;
     const int error = ibv_post_send(queue_pair_->get(), &request, &bad);
     return error == 0 ? Result<void>{} : fail_errno(ErrorKind::kTransfer, "ibv_post_send", error);
@@ -154,6 +170,34 @@ Result<void> End::post_receive() {
     ibv_recv_wr* bad = nullptr;
     const int error = ibv_post_recv(queue_pair_->get(), &request, &bad);
     return error == 0 ? Result<void>{} : fail_errno(ErrorKind::kTransfer, "ibv_post_recv", error);
+}
+
+Result<std::uint32_t> End::open_window() {
+    window_mr_.reset(ibv_reg_mr(pd_.get(), memory_.data(), memory_.size(),
+                                IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND));
+    window_.reset(ibv_alloc_mw(pd_.get(), IBV_MW_TYPE_2));
+    if (window_mr_ == nullptr || window_ == nullptr) {
+        return fail_errno(ErrorKind::kSetup, "ibv_reg_mr or ibv_alloc_mw", errno);
+    }
+    ibv_send_wr request{};
+    request.opcode = IBV_WR_BIND_MW;
+    request.bind_mw = {
+        .mw = window_.get(),
+        .rkey = ibv_inc_rkey(window_->rkey),
+        .bind_info = {.mr = window_mr_.get(),
+                      .addr = reinterpret_cast<std::uintptr_t>(memory_.data()),
+                      .length = kBytes,
+                      .mw_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ}};
+    ibv_send_wr* bad = nullptr;
+    const int error = ibv_post_send(queue_pair_->get(), &request, &bad);
+    if (error != 0) {
+        return fail_errno(ErrorKind::kTransfer, "ibv_post_send", error);
+    }
+    const auto bound = completion();
+    if (!bound || bound->status != IBV_WC_SUCCESS || bound->opcode != IBV_WC_BIND_MW) {
+        return fail(ErrorKind::kVerification, "the bind did not complete as one");
+    }
+    return request.bind_mw.rkey;
 }
 
 Result<ibv_wc> End::completion() {
@@ -223,7 +267,50 @@ Result<void> until_silence(End& end) {
     }
 }
 
+// The window is used, ended, and used again.
+Result<void> use_window(End& end, Stream& partner) {
+    const auto message = partner.receive(kPatienceMs);
+    const auto key = message ? vrdma::verbs_util::number_field(*message, "window", UINT32_MAX)
+                             : tl::make_unexpected(message.error());
+    if (!key) {
+        return tl::make_unexpected(key.error());
+    }
+    end.use_key(static_cast<std::uint32_t>(*key));
+    end.fill(kWritten);
+    Result<void> done;
+    for (const auto opcode : {IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_SEND_WITH_INV}) {
+        done = done ? end.post(opcode, 0) : done;
+        done = done ? expect(end.completion(), IBV_WC_SUCCESS) : done;
+    }
+    done = done ? end.post(IBV_WR_RDMA_WRITE, 0) : done;
+    done = done ? expect(end.completion(), IBV_WC_REM_ACCESS_ERR) : done;
+    done = done ? end.broken() : done;
+    return done ? partner.send({{"failed", true}}) : done;
+}
+
+Result<void> offer_window(End& end, Stream& partner) {
+    const auto key = end.open_window();
+    if (!key) {
+        return tl::make_unexpected(key.error());
+    }
+    auto done = end.post_receive();
+    done = done ? partner.send({{"window", *key}}) : done;
+    const auto received = done ? end.completion() : tl::make_unexpected(done.error());
+    if (!received) {
+        return tl::make_unexpected(received.error());
+    }
+    if (received->status != IBV_WC_SUCCESS || (received->wc_flags & IBV_WC_WITH_INV) == 0 ||
+        received->invalidated_rkey != *key || !end.memory_is(kWritten)) {
+        return fail(ErrorKind::kVerification, "the receive does not tell of the window's end");
+    }
+    const auto failed = partner.receive(kPatienceMs);
+    return failed ? end.broken() : tl::make_unexpected(failed.error());
+}
+
 Result<void> run_client(const std::string& scenario, End& end, Stream& partner) {
+    if (scenario == "window") {
+        return use_window(end, partner);
+    }
     if (scenario == "silence") {
         return until_silence(end);
     }
@@ -244,6 +331,9 @@ Result<void> run_client(const std::string& scenario, End& end, Stream& partner) 
 }
 
 Result<void> run_server(const std::string& scenario, End& end, Stream& partner) {
+    if (scenario == "window") {
+        return offer_window(end, partner);
+    }
     if (scenario == "silence") {
         // Ended by a signal, or by the client's end.
         return partner.receive(-1).map([](const auto&) {});
@@ -312,8 +402,8 @@ int main(int argc, char** argv) {
     app.add_option("-p,--port", options.port, "TCP port of the server");
     app.add_option("-x,--gid-index", options.device.gid_index, "default: RoCE v2 over IPv4");
     app.add_option("--scenario", options.scenario)
-        ->check(
-            CLI::IsMember({"key-write", "key-read", "key-atomic", "not-ready", "late", "silence"}));
+        ->check(CLI::IsMember(
+            {"key-write", "key-read", "key-atomic", "window", "not-ready", "late", "silence"}));
     app.add_option("--timeout", options.timeout, "code of the local ACK timeout")
         ->check(CLI::Range(1, 31));
     app.add_option("--retries", options.retries, "repetitions after silence")

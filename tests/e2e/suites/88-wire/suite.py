@@ -189,6 +189,8 @@ def fails_as_it_must(ctx, scenario, words):
 for verb in ("write", "read", "atomic"):
     add((roce, vrdma), f"wrong_rkey_of_{verb}_breaks_both_sides", fails_as_it_must, f"key-{verb}",
         "remote access error")
+add((roce, vrdma), "window_is_used_until_its_peer_ends_it", fails_as_it_must, "window",
+    "remote access error")
 add((roce, vrdma), "receiver_that_is_never_ready_ends_the_retries", fails_as_it_must, "not-ready",
     "RNR retry counter exceeded")
 add((roce, vrdma), "late_receive_is_waited_for", fails_as_it_must, "late", "success")
