@@ -9,6 +9,7 @@ class Tree:
         self.vrdma_run = bin_of("vrdma-run")
         self.vrdmactl = bin_of("vrdmactl")
         self.vrdma_perf = bin_of("vrdma-perf")
+        self.vrdma_doctor = bin_of("vrdma-doctor")
 
     @staticmethod
     def built(build):

@@ -28,10 +28,11 @@ def everything_is_in_its_place(ctx):
     files = files_below(ctx.places.staged())
     library = library_directory(ctx)
     expected = ["sbin/vrdmad", "bin/vrdma-run", "bin/vrdmactl", "bin/vrdma-perf",
-                f"{library}/libvrdma-preload.so", "etc/libibverbs.d/vrdma.driver",
+                "bin/vrdma-doctor", f"{library}/libvrdma-preload.so", "etc/libibverbs.d/vrdma.driver",
                 "etc/vrdma/vrdmad.toml.example", "lib/systemd/system/vrdmad.service",
                 "lib/sysusers.d/vrdma.conf", "share/man/man8/vrdmad.8",
                 "share/man/man1/vrdmactl.1", "share/man/man1/vrdma-perf.1",
+                "share/man/man1/vrdma-doctor.1",
                 "share/vrdma/nccl.conf"]
     expected += [f"{library}/libibverbs/libvrdma-rdmav{pabi}.so" for pabi in PABIS]
     print("\n".join(files))
@@ -73,10 +74,12 @@ def provider_needs_nothing_but_the_c_library_and_libibverbs(ctx):
 
 @suite.case()
 def manual_pages_and_help_exist(ctx):
-    for program in ("bin/vrdma-run", "bin/vrdmactl", "bin/vrdma-perf", "sbin/vrdmad"):
+    for program in ("bin/vrdma-run", "bin/vrdmactl", "bin/vrdma-perf", "bin/vrdma-doctor",
+                    "sbin/vrdmad"):
         ctx.succeeds(ctx.places.staged() / program, "--help")
     if shutil.which("man"):
-        for page in ("man8/vrdmad.8", "man1/vrdmactl.1", "man1/vrdma-perf.1"):
+        for page in ("man8/vrdmad.8", "man1/vrdmactl.1", "man1/vrdma-perf.1",
+                     "man1/vrdma-doctor.1"):
             done = subprocess.run(["man", "--warnings", "-l", "-Tutf8",
                                    ctx.places.staged() / "share/man" / page],
                                   capture_output=True, text=True, check=False)
