@@ -2,36 +2,29 @@
 // is waited for. A tenant that opens connections without end is stopped at its quota of contexts.
 #include "dataplane/app/attach_server.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
+
+#include "dataplane/app/tenant_socket.h"
 
 namespace vrdma::app {
 namespace {
 
-constexpr int kBacklog = 128;
 constexpr uint64_t kConnectionsBeyondQuota = 16;  // that have not sent OPEN yet
 constexpr auto kPause = std::chrono::milliseconds(100);
-
-control::ClaimError failed(const std::string& what, const std::string& path) {
-    return {fmt::format("{} {}: {}", what, path, std::strerror(errno)),
-            "check the rights of the runtime directory and the vNIC's owner, group and mode"};
-}
 
 }  // namespace
 
 AttachServer::AttachServer(boost::asio::io_context& io, std::vector<platform::Worker*> workers,
                            platform::DeferredReclaimer& reclaimer, Place place, Empty empty)
     : io_(io),
+      manager_(io),
       workers_(std::move(workers)),
       reclaimer_(reclaimer),
       mailbox_(std::make_shared<Mailbox>(io)),
@@ -45,35 +38,16 @@ AttachServer::~AttachServer() {
 tl::expected<void, control::ClaimError> AttachServer::open(
     const std::shared_ptr<AttachedVnic>& vnic, const std::string& path,
     const control::SocketAccess& access) {
-    auto claim = control::SocketClaim::take(path);
-    if (!claim) {
-        return tl::unexpected(claim.error());
+    auto opened = TenantSocket::open(path, access);
+    if (!opened) {
+        return tl::unexpected(opened.error());
     }
-    const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (socket < 0) {
-        return tl::unexpected(failed("no socket for", path));
+    boost::asio::posix::stream_descriptor descriptor(io_, opened->descriptor);
+    if (auto ready = manager_.open(*vnic, connection_socket_path(path), access); !ready) {
+        return ready;
     }
-    boost::asio::posix::stream_descriptor descriptor(io_, socket);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof address.sun_path - 1));
-    // Nobody may connect before the rights are the configured ones.
-    const mode_t old_mask = umask(0777);
-    const int bound = bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    umask(old_mask);
-    if (bound != 0) {
-        return tl::unexpected(failed("cannot bind", path));
-    }
-    const bool owned = access.owner || access.group;
-    if (owned && chown(path.c_str(), access.owner.value_or(static_cast<uid_t>(-1)),
-                       access.group.value_or(static_cast<gid_t>(-1))) != 0) {
-        return tl::unexpected(failed("cannot change the owner of", path));
-    }
-    if (chmod(path.c_str(), access.mode) != 0 || listen(socket, kBacklog) != 0) {
-        return tl::unexpected(failed("cannot listen on", path));
-    }
-    listeners_[vnic->index] = std::make_unique<Listener>(
-        Listener{vnic, std::move(*claim), std::move(descriptor), boost::asio::steady_timer(io_)});
+    listeners_[vnic->index] = std::make_unique<Listener>(Listener{
+        vnic, std::move(opened->claim), std::move(descriptor), boost::asio::steady_timer(io_)});
     accept(vnic->index);
     return {};
 }
@@ -154,6 +128,7 @@ void AttachServer::forget(const std::shared_ptr<Connection>& gone) {
 
 void AttachServer::close(uint32_t vnic) {
     listeners_.erase(vnic);
+    manager_.close(vnic);
     const std::vector<std::shared_ptr<Connection>> all = connections_;
     for (const auto& connection : all) {
         if (connection->vnic().index == vnic) {
@@ -164,6 +139,7 @@ void AttachServer::close(uint32_t vnic) {
 
 void AttachServer::close_all() {
     listeners_.clear();
+    manager_.close_all();
     const std::vector<std::shared_ptr<Connection>> all = connections_;
     for (const auto& connection : all) {
         connection->shut_down(true);

@@ -12,6 +12,7 @@
 #include <tl/expected.hpp>
 
 #include "dataplane/app/connection.h"
+#include "dataplane/app/connection_manager.h"
 #include "dataplane/control/configuration.h"
 #include "dataplane/control/socket_claim.h"
 
@@ -28,7 +29,7 @@ class AttachServer {
                  platform::DeferredReclaimer& reclaimer, Place place, Empty empty);
     ~AttachServer();
 
-    // Listens on `path` for drivers of the vNIC.
+    // Listens on `path` for drivers of the vNIC, and beside it for those that want connections.
     [[nodiscard]] tl::expected<void, control::ClaimError> open(
         const std::shared_ptr<AttachedVnic>& vnic, const std::string& path,
         const control::SocketAccess& access);
@@ -55,6 +56,7 @@ class AttachServer {
     void forget(const std::shared_ptr<Connection>& gone);
 
     boost::asio::io_context& io_;
+    ConnectionManager manager_;
     std::vector<platform::Worker*> workers_;
     platform::DeferredReclaimer& reclaimer_;
     std::shared_ptr<Mailbox> mailbox_;
