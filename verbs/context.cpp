@@ -16,12 +16,14 @@
 // State: the list of open contexts, under a lock that fork holds.
 #include "verbs/context.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -99,24 +101,23 @@ void remove_from_open(const Context& context) {
     }
 }
 
-// The socket's path, or empty and errno.
-std::string socket_path(const ibv_device& device) {
+// One line of a file beside the device's other attributes, or empty and errno.
+std::string read_attribute(const ibv_device& device, const char* name) {
     const std::string directory(device.ibdev_path,
                                 ::strnlen(device.ibdev_path, sizeof device.ibdev_path));
-    const std::string file = directory + "/" + kSocketFile;
+    const std::string file = directory + "/" + name;
     const driver::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     std::array<char, 4096> text;
     const ssize_t bytes = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : -1;
     if (bytes < 0) {
         return {};
     }
-    std::string path(text.data(), static_cast<std::size_t>(bytes));
-    path.erase(path.find_last_not_of(" \t\r\n") + 1);
-    if (path.empty()) {
+    std::string line(text.data(), static_cast<std::size_t>(bytes));
+    line.erase(line.find_last_not_of(" \t\r\n") + 1);
+    if (line.empty()) {
         errno = EINVAL;
-        return {};
     }
-    return path.front() == '/' ? path : directory + "/" + path;
+    return line;
 }
 
 const char* remedy_for(int error) {
@@ -138,7 +139,7 @@ const char* remedy_for(int error) {
 
 tl::expected<std::unique_ptr<driver::SocketChannel>, driver::CommandError> open_channel(
     const ibv_device& device) {
-    const std::string path = socket_path(device);
+    const std::string path = device_socket_path(device);
     if (path.empty()) {
         const int error = errno;
         log(LogLevel::error,
@@ -215,6 +216,21 @@ int start_events(Context& context) {
 }
 
 }  // namespace
+
+std::string device_socket_path(const ibv_device& device) {
+    const std::string path = read_attribute(device, kSocketFile);
+    if (path.empty() || path.front() == '/') {
+        return path;
+    }
+    return std::string(device.ibdev_path, ::strnlen(device.ibdev_path, sizeof device.ibdev_path)) +
+           "/" + path;
+}
+
+std::uint64_t device_guid(const ibv_device& device) {
+    std::string digits = read_attribute(device, "node_guid");
+    std::erase(digits, ':');
+    return htobe64(std::strtoull(digits.c_str(), nullptr, 16));
+}
 
 verbs_abi::VerbsContext* alloc_context(ibv_device* device, int cmd_fd, void*) {
     driver::UniqueFd command_fd(cmd_fd);

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <tl/expected.hpp>
 
 #include "driver/channel/queue_memory.h"
@@ -75,6 +76,11 @@ struct Context {
 
     Context* next_open = nullptr;  // in the list of open contexts
 };
+
+// The path of the service's socket and the node GUID in network order, as the device's tree tells;
+// empty and 0 when it does not.
+[[nodiscard]] std::string device_socket_path(const ibv_device& device);
+[[nodiscard]] std::uint64_t device_guid(const ibv_device& device);
 
 // What libibverbs calls (verbs_abi::ProviderHooks and Op::free_context).
 [[nodiscard]] verbs_abi::VerbsContext* alloc_context(ibv_device* device, int cmd_fd,

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 #include "verbs/clock.h"
@@ -22,6 +23,13 @@ namespace {
 constexpr int kMaxAddressHandles = 1 << 20;  // they cost the device nothing; a number must be told
 constexpr std::uint8_t kAckDelay = 10;       // 4.096 us * 2^10 = 4 ms (IBA 9.9.2.1.2)
 constexpr std::uint64_t kPageSizes = ~std::uint64_t{VRDMA_PAGE_BYTES - 1} & UINT32_MAX;
+
+constinit std::mutex known_mutex;
+// Devices of ours that libibverbs keeps. Never destroyed: libibverbs may let go of them later.
+std::vector<verbs_abi::VerbsDevice*>& known() {
+    static auto* devices = new std::vector<verbs_abi::VerbsDevice*>;
+    return *devices;
+}
 
 int as_int(std::uint64_t value) {
     return static_cast<int>(std::min(value, std::uint64_t{INT_MAX}));
@@ -74,12 +82,31 @@ verbs_abi::VerbsDevice* alloc_device(verbs_abi::VerbsSysfsDev*) {
     auto* device = new (std::nothrow) verbs_abi::VerbsDevice{};
     if (device != nullptr) {
         device->core_support = verbs_abi::kCoreSupportOptionalMrAccess;
+        const std::lock_guard lock(known_mutex);
+        known().push_back(device);
     }
     return device;
 }
 
 void uninit_device(verbs_abi::VerbsDevice* device) {
+    {
+        const std::lock_guard lock(known_mutex);
+        std::erase(known(), device);
+    }
     delete device;
+}
+
+std::vector<KnownDevice> known_devices() {
+    const std::lock_guard lock(known_mutex);
+    std::vector<KnownDevice> devices;
+    for (const verbs_abi::VerbsDevice* device : known()) {
+        KnownDevice found{.socket = device_socket_path(device->device),
+                          .guid = device_guid(device->device)};
+        if (!found.socket.empty() && found.guid != 0) {
+            devices.push_back(std::move(found));
+        }
+    }
+    return devices;
 }
 
 int query_device_ex(ibv_context* context, const ibv_query_device_ex_input* input,

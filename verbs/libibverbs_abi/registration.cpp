@@ -93,6 +93,9 @@ tl::expected<Layout, RegisterError> register_provider(const ProviderHooks& hooks
             library->object == nullptr ? "libibverbs" : library->object->l_name,
             describe(hook.error()));
     }
+    if (hooks.rdmacm != nullptr) {
+        hook_rdmacm(library->object, *hooks.rdmacm);
+    }
     device_ops = VerbsDeviceOps{
         .name = kDriverName,
         .match_min_abi_version = kMatchAbiVersion,

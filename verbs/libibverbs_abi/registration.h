@@ -29,6 +29,7 @@
 
 #include "verbs/libibverbs_abi/layout.h"
 #include "verbs/libibverbs_abi/ops_table.h"
+#include "verbs/libibverbs_abi/rdmacm_hook.h"
 #include "verbs/libibverbs_abi/structs.h"
 
 namespace vrdma::verbs_abi {
@@ -37,7 +38,7 @@ inline constexpr char kDriverName[] = "vrdma";
 // uverbsN/abi_version of a tree that this provider accepts.
 inline constexpr std::uint32_t kMatchAbiVersion = 1;
 
-// All four are called by libibverbs and must be set.
+// The first four are called by libibverbs and must be set.
 struct ProviderHooks {
     // A zeroed VerbsDevice (or a struct that starts with one) with core_support set, or nullptr for
     // "not mine / out of memory".
@@ -50,6 +51,8 @@ struct ProviderHooks {
     // A descriptor for a new completion channel of context: readable, 8 bytes (an ibv_cq*) for each
     // event. The library owns and closes it. -1 + errno on failure. Any thread.
     int (*create_channel)(ibv_context* context);
+    // What answers for rdma_cm; nullptr: nobody does.
+    const RdmacmCalls* rdmacm = nullptr;
 };
 
 enum class RegisterError : std::uint8_t {
