@@ -57,7 +57,7 @@ def pair(ctx, server, client, program, *options):
 
 
 def devinfo(ctx, release):
-    output = ctx.succeeds(releases.words(ctx, release, "a"), "ibv_devinfo", "-v")
+    output = ctx.succeeds(releases.words(ctx, release, "a"), "ibv_devinfo", "-v", timeout=60)
     for words in ("vrdma0", "PORT_ACTIVE (4)", "GID[  3]:\t\t::ffff:10.0.0.1, RoCE v2"):
         contains(output, words)
     check("Failed" not in output and "Warning" not in output, "ibv_devinfo complains")
@@ -78,12 +78,12 @@ def perftest(ctx, release, program, *options):
 def pyverbs(ctx, release):
     with consumers.moving(ctx, at_least=200_000):
         output = ctx.succeeds(releases.words(ctx, release, "a"), "python3", "-c",
-                              PROGRAM.read_text(encoding="utf-8"))
+                              PROGRAM.read_text(encoding="utf-8"), timeout=60)
     equal(output, "right\n", "the program's output")
 
 
 def ucx_info(ctx, release):
-    text = ctx.succeeds(releases.words(ctx, release, "a"), "ucx_info", "-d")
+    text = ctx.succeeds(releases.words(ctx, release, "a"), "ucx_info", "-d", timeout=60)
     for transport in ("rc_verbs", "ud_verbs"):
         contains(text, f"#      Transport: {transport}\n#         Device: vrdma0:1\n")
 
@@ -137,9 +137,11 @@ def server_in_a_container_client_on_the_host(ctx):
 def programs_have_no_environment_and_no_capability(ctx):
     """What the other cases rely on."""
     words = releases.words(ctx, made(BOOKWORM), "a")
-    equal(ctx.succeeds(words, "python3", "-c", "print(open('/proc/self/environ').read())"), "\n",
+    equal(ctx.succeeds(words, "python3", "-c", "print(open('/proc/self/environ').read())",
+                       timeout=60), "\n",
           "environment")
-    status = ctx.succeeds(words, "python3", "-c", "print(open('/proc/self/status').read())")
+    status = ctx.succeeds(words, "python3", "-c", "print(open('/proc/self/status').read())",
+                          timeout=60)
     for line in (f"Uid:\t{USER}\t{USER}\t{USER}\t{USER}", "Groups:\t \n", "NoNewPrivs:\t1",
                  *(f"Cap{name}:\t{0:016x}" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb"))):
         contains(status, line)
@@ -148,14 +150,15 @@ def programs_have_no_environment_and_no_capability(ctx):
 @suite.case(timeout=75)
 def container_without_a_vnic_sees_no_device(ctx):
     words = releases.words(ctx, made(BOOKWORM))
-    check("vrdma" not in ctx.run(words, "ibv_devices").output, "there is a device")
+    check("vrdma" not in ctx.run(words, "ibv_devices", timeout=60).output, "there is a device")
 
 
 @suite.case(timeout=75)
 def container_with_two_vnics_needs_VRDMA_TREE(ctx):
     release = made(BOOKWORM)
-    check("vrdma" not in ctx.run(releases.words(ctx, release, "a", "b"), "ibv_devices").output,
-          "one of two vNICs was chosen")
+    ended = ctx.run(releases.words(ctx, release, "a", "b"), "ibv_devices", timeout=60)
+    check("vrdma" not in ended.output, "one of two vNICs was chosen")
     tree = {"VRDMA_TREE": ctx.service.runtime_dir / "vnic/b"}
-    output = ctx.succeeds(releases.words(ctx, release, "a", "b", environment=tree), "ibv_devinfo", "-v")
+    output = ctx.succeeds(releases.words(ctx, release, "a", "b", environment=tree), "ibv_devinfo",
+                          "-v", timeout=60)
     contains(output, "::ffff:10.0.0.2, RoCE v2")

@@ -2,7 +2,10 @@
 and sleeps until the completions come. Prints `right` when every byte is where it belongs."""
 
 import pyverbs.device as d
-import pyverbs.enums as e
+try:
+    import pyverbs.libibverbs_enums as e
+except ImportError:  # as Debian 12 has it
+    import pyverbs.enums as e
 from pyverbs.addr import AHAttr, GlobalRoute
 from pyverbs.cq import CQ, CompChannel
 from pyverbs.mr import MR
