@@ -1,17 +1,25 @@
 """A pyverbs program: connects a queue pair of the first device to itself, writes and reads through it
 and sleeps until the completions come. Prints `right` when every byte is where it belongs."""
 
+import types
+
 import pyverbs.device as d
 try:
-    import pyverbs.libibverbs_enums as e
+    import pyverbs.libibverbs_enums as enums
 except ImportError:  # as Debian 12 has it
-    import pyverbs.enums as e
+    import pyverbs.enums as enums
 from pyverbs.addr import AHAttr, GlobalRoute
 from pyverbs.cq import CQ, CompChannel
 from pyverbs.mr import MR
 from pyverbs.pd import PD
 from pyverbs.qp import QP, QPAttr, QPCap, QPInitAttr
 from pyverbs.wr import SGE, SendWR
+
+# Newer ones keep the names inside their enumerations.
+e = types.SimpleNamespace(**{name: value for name, value in vars(enums).items() if name[0] != "_"})
+for scope in list(vars(e).values()):
+    for name, value in getattr(scope, "__members__", {}).items():
+        setattr(e, name, value)
 
 SIZE = 100_000
 GID = 3
