@@ -41,6 +41,10 @@ bool can_write(int fd) {
     return (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
 }
 
+bool can_read(int fd) {
+    return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY;
+}
+
 // A copy of a descriptor of this process; one that can write is preferred when wanted.
 int from_descriptors(const Vma& vma, bool want_write) {
     DIR* directory = opendir("/proc/self/fd");
@@ -51,14 +55,18 @@ int from_descriptors(const Vma& vma, bool want_write) {
     while (const dirent* entry = readdir(directory)) {
         char* end = nullptr;
         const int fd = static_cast<int>(strtol(entry->d_name, &end, 10));
-        if (end == entry->d_name || *end != 0 || !is_file_of(fd, vma) ||
-            (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY) {
+        if (end == entry->d_name || *end != 0 || !is_file_of(fd, vma) || !can_read(fd)) {
             continue;
         }
         if (found >= 0 && !can_write(fd)) {
             continue;
         }
         const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        // Another thread may have closed it after our look, and its number be another file's now.
+        if (copy >= 0 && (!is_file_of(copy, vma) || !can_read(copy))) {
+            close(copy);
+            continue;
+        }
         if (copy >= 0) {
             if (found >= 0) {
                 close(found);
