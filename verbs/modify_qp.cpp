@@ -150,8 +150,10 @@ int modify_qp(ibv_qp* ibqp, ibv_qp_attr* attr, int signed_mask) {
     const std::uint32_t state = modified->attributes.state;
     if (to == IBV_QPS_RESET) {
         apply_state(qp, state);
-        reset_queues(qp);
+        // In this order: a completion that another thread polls frees a slot, and must not free one
+        // of the queue's next life.
         discard_completions(qp);
+        reset_queues(qp);
     } else {
         apply_state(qp, state);
     }

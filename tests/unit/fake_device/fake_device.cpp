@@ -368,6 +368,8 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
             for (std::uint32_t i = old_header->consumer; i != cq.producer; ++i) {
                 ring[i & (request.entries - 1)] = old_ring[i & (cq.create.entries - 1)];
             }
+            auto* header = queue<vrdma_cq_header>(request.memory);
+            header->events = old_header->events;
             if ((cq.create.flags & VRDMA_CQ_TIMESTAMPS) != 0) {
                 const auto* from =
                     queue<std::uint64_t>(cq.create.memory, cq_bytes(cq.create.entries, 0));

@@ -95,7 +95,9 @@ ibv_cq* ProviderTest::make_cq(int cqe, ibv_comp_channel* channel) {
 }
 
 ibv_cq_ex* ProviderTest::make_cq_ex(ibv_cq_init_attr_ex attr) {
-    attr.cqe = 16;
+    if (attr.cqe == 0) {
+        attr.cqe = 16;
+    }
     ibv_cq_ex* cq = create_cq_ex(context_, &attr);
     if (cq != nullptr) {
         cq->context = context_;
