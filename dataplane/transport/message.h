@@ -8,12 +8,12 @@ namespace vrdma::transport {
 enum class Operation : uint8_t {
     Send,
     SendImm,
-    SendInvalidate,
     Write,
     WriteImm,
     Read,
     CompareSwap,
     FetchAdd,
+    SendInvalidate,
 };
 
 [[nodiscard]] constexpr bool is_atomic(Operation operation) {

@@ -70,7 +70,9 @@ void regions(Host& host) {
         pair.expect(pair.left, 3, IBV_WC_REM_ACCESS_ERR);
     }
     done(ibv_dereg_mr(far), "ibv_dereg_mr");
-    refused(ibv_reg_dmabuf_mr(host.pd, 0, 4096, 0, -1, kAccess), EBADF, "dma-buf of no descriptor");
+    // EBADF would tell NCCL and UCX that dma-buf is supported.
+    refused(ibv_reg_dmabuf_mr(host.pd, 0, 4096, 0, -1, kAccess), EOPNOTSUPP,
+            "the question for dma-buf");
     const int file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     refused(ibv_reg_dmabuf_mr(host.pd, 0, 4096, 0, file, kAccess), EOPNOTSUPP,
             "dma-buf that is none");

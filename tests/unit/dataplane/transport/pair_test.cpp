@@ -50,7 +50,7 @@ TEST_P(PairWorld, mixed_operations_both_ways_arrive_once_and_in_order) {
                 for (int i = 0; i < 8; ++i) {
                     Message m;
                     m.id = ++s.count;
-                    m.operation = static_cast<Operation>(random() % 7);
+                    m.operation = static_cast<Operation>(random() % 8);
                     m.length = is_atomic(m.operation) ? 8
                                : random() % 3 == 0    ? static_cast<uint32_t>(random() % 15'000)
                                                       : static_cast<uint32_t>(random() % 600);
@@ -78,7 +78,7 @@ TEST_P(PairWorld, mixed_operations_both_ways_arrive_once_and_in_order) {
                     } else {
                         s.inbox.insert(s.inbox.end(), local, local + m.length);
                     }
-                    if (m.operation == Operation::Send || has_imm(m.operation)) {
+                    if (!has_response(m.operation) && m.operation != Operation::Write) {
                         s.lengths.push_back(m.length);
                     }
                     pair.post(*s.from, m);
