@@ -133,6 +133,10 @@ def run_pair(ctx, *command, **options):
     with running(ctx, *command, **options) as pair:
         ended = pair.finish()
     print(ended.describe(), flush=True)
+    if None in (ended.client.status, ended.server.status):
+        for service in (ctx.service, ctx.surroundings.far_service):
+            for question in (["counters"], ["port", "show", "p0"]):
+                print(service.ctl(*question).stdout, flush=True)
     return ended
 
 
