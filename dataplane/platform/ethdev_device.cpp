@@ -272,12 +272,14 @@ int EthdevDevice::wake_file(uint16_t queue) const {
                                              : -1;
 }
 
-void EthdevDevice::arm(uint16_t queue) const {
+bool EthdevDevice::arm(uint16_t queue) const {
     if (queue < arrivals_.size()) {
-        arrivals_[queue]->drain();
-    } else if (queue < interrupt_files_.size() && interrupt_files_[queue] >= 0) {
+        return arrivals_[queue]->drain();
+    }
+    if (queue < interrupt_files_.size() && interrupt_files_[queue] >= 0) {
         rte_eth_dev_rx_intr_enable(facts_.port, queue);
     }
+    return false;
 }
 
 void EthdevDevice::disarm(uint16_t queue) const {

@@ -64,7 +64,8 @@ class EthdevDevice {
     // A file that becomes readable when frames arrive for `queue`; -1 if there is none.
     [[nodiscard]] int wake_file(uint16_t queue) const;
     // Worker of `queue`, before and after sleeping.
-    void arm(uint16_t queue) const;
+    // True: frames were announced that may not be there yet.
+    bool arm(uint16_t queue) const;
     void disarm(uint16_t queue) const;
 
   private:

@@ -48,6 +48,8 @@ constexpr Duration kHandshake = Duration::milliseconds(2000);  // of a memif con
 constexpr Duration kShortestLook = Duration::microseconds(50);
 constexpr uint32_t kLooksBeforeLonger = 16;
 constexpr uint32_t kMostDoublings = 5;
+// Frames that were announced and are not there yet: 50 us, 100 us, ... 6.4 ms.
+constexpr uint32_t kLooksAfterArrival = 8;
 
 std::string unique_name(const char* kind) {
     static uint32_t number = 0;
@@ -183,8 +185,10 @@ class EthdevPort::Queue final : public PacketPort {
 
     void arm() override {
         ++looks_in_vain_;
-        if (const EthdevDevice* device = own_device()) {
-            device->arm(static_cast<uint16_t>(worker_));
+        looks_due_ -= looks_due_ == 0 ? 0 : 1;
+        const EthdevDevice* device = own_device();
+        if (device != nullptr && device->arm(static_cast<uint16_t>(worker_))) {
+            looks_due_ = kLooksAfterArrival;
         }
     }
     void disarm() override {
@@ -199,6 +203,9 @@ class EthdevPort::Queue final : public PacketPort {
     Duration poll_interval() const override {
         const EthdevDevice* device = own_device();
         const bool must_poll = device != nullptr && up() && wake_file() < 0;
+        if (looks_due_ != 0) {
+            return kShortestLook * (int64_t{1} << (kLooksAfterArrival - looks_due_));
+        }
         const uint32_t doublings = std::min(looks_in_vain_ / kLooksBeforeLonger, kMostDoublings);
         return must_poll ? kShortestLook * (int64_t{1} << doublings) : Duration{INT64_MAX};
     }
@@ -278,6 +285,7 @@ class EthdevPort::Queue final : public PacketPort {
     const uint32_t worker_;
     const bool alone_;
     uint32_t looks_in_vain_ = 0;
+    uint32_t looks_due_ = 0;
     PortStatistics statistics_;
 };
 

@@ -3,6 +3,9 @@
 // interface that keeps one byte of each frame in the smallest buffer the kernel allows. While the
 // worker is awake nobody reads it, its buffer is full, and the kernel drops at once.
 //
+// The kernel gives a frame to this socket before it gives it to the driver's ring: whoever drains
+// the one and finds nothing in the other must look again (EthdevPort does).
+//
 // It must not be choosy: the driver's ring takes every frame of the interface, and a worker that
 // slept through frames it does not want would find the ring full of them when one comes that it
 // does want.
@@ -74,14 +77,17 @@ ArrivalSocket::~ArrivalSocket() {
     }
 }
 
-void ArrivalSocket::drain() const {
+bool ArrivalSocket::drain() const {
     std::array<char, 8> ignored;
     constexpr int kMost = 64;  // more than the buffer holds
-    for (int i = 0; i < kMost && recv(file_, ignored.data(), ignored.size(), 0) >= 0; ++i) {
+    int arrived = 0;
+    while (arrived < kMost && recv(file_, ignored.data(), ignored.size(), 0) >= 0) {
+        ++arrived;
     }
     int error = 0;  // such as ENETDOWN, which would keep the file readable
     socklen_t length = sizeof error;
     getsockopt(file_, SOL_SOCKET, SO_ERROR, &error, &length);
+    return arrived > 0;
 }
 
 }  // namespace vrdma::platform

@@ -25,8 +25,8 @@ class ArrivalSocket {
     ArrivalSocket& operator=(const ArrivalSocket&) = delete;
 
     [[nodiscard]] int file() const { return file_; }
-    // Forgets what has arrived. Never blocks.
-    void drain() const;
+    // Forgets what has arrived, and says whether anything has. Never blocks.
+    bool drain() const;
 
   private:
     int file_ = -1;
