@@ -186,6 +186,9 @@ class Play {
         if (seconds() - start >= kRoomSeconds) {
             finding(where, "its vNIC takes no tenant after it: " + probe.why);
         }
+        // The probe may have had the only room there was, and gives it back a moment after its end.
+        probe = Tenant{};
+        usleep(kProbeEndsUs);
     }
 
     void play(const Attack& attack, uint64_t seed) {
