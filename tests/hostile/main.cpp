@@ -188,7 +188,7 @@ class Play {
         }
         // The probe may have had the only room there was, and gives it back a moment after its end.
         probe = Tenant{};
-        usleep(kProbeEndsUs);
+        usleep(20000);
     }
 
     void play(const Attack& attack, uint64_t seed) {
