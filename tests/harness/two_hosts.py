@@ -30,10 +30,11 @@ AF_PACKET = "net_af_packet0,iface=wire0,framesz=8192,blocksz=65536"
 MEMIF = "net_memif0,role={role},id=0,socket={socket},socket-abstract=no,bsize=8192"
 
 
-def config(name, address, devargs, peer, mtu=MTU):
+def config(name, address, devargs, peer, mtu=MTU, workers=1):
     return lambda runtime_dir: f"""[service]
 runtime_dir = "{runtime_dir}"
 system_view = false
+workers = {workers}
 [[network]]
 name = "blue"
 id = 10
@@ -89,7 +90,7 @@ class Hosts:
             host.run("ip", "link", "set", name, "up")
 
 
-def make_suite(name, peer, memif=False):
+def make_suite(name, peer, memif=False, workers=1):
     directory = pathlib.Path(tempfile.gettempdir(), f"vrdma-{name}-{os.getpid()}.sock")
     devices = {"near": AF_PACKET, "far": AF_PACKET}
     if memif:
@@ -103,7 +104,7 @@ def make_suite(name, peer, memif=False):
             yield Hosts(logs, stack, devices, peer)
 
     return Suite(name, needs=needs, surroundings=surroundings,
-                 service=Service(config=config("a", NEAR, devices["near"], peer),
+                 service=Service(config=config("a", NEAR, devices["near"], peer, workers=workers),
                                  inside=lambda hosts: hosts.near.enter()))
 
 

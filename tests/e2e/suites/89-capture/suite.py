@@ -1,100 +1,25 @@
 """vrdmactl capture: what a port sends and receives, as it is on the wire, in the eyes of others.
 
-Two services in network namespaces of their own with a veth between; the near one is captured. The
-programs' TCP connection has a wire of its own, so that the port carries RoCEv2 and ARP only."""
+The near one of two hosts is captured. The programs' TCP connection has a wire of its own, so that
+the port carries RoCEv2 and ARP only."""
 
 import collections
-import contextlib
 import json
-import os
 import pathlib
 import signal
 import struct
 import subprocess
 
-from harness.context import is_root
-from harness.suite import Service, Skip, Suite, check, contains, equal
-from lab import pair as lab_pair
-from lab import ports, processes
-from lab import service as lab_service
-from lab.tree import Tree
+from harness.suite import check, contains, equal
+from harness.two_hosts import FAR, make_suite, running, succeeds
+from lab import processes
 from vm import peers
-from vm.network import Namespace, why_not
 
-BUILD = pathlib.Path(os.environ["VRDMA_BUILD"])
-MTU = 4200
-FAR_TCP = "192.168.91.2"
-FAR = "10.91.0.2"
 IN, OUT = 1, 2  # pcapng's directions
 MEMORY = 32 << 20
 
-
-def config(name, address, workers):
-    return lambda runtime_dir: f"""[service]
-runtime_dir = "{runtime_dir}"
-system_view = false
-workers = {workers}
-[[network]]
-name = "blue"
-id = 10
-[[vnic]]
-name = "{name}"
-network = "blue"
-address = "{address}"
-[[port]]
-name = "p0"
-network = "blue"
-devargs = "net_af_packet0,iface=wire0,framesz=8192,blocksz=65536"
-mtu = {MTU}
-"""
-
-
-def needs():
-    if not is_root():
-        raise Skip("needs root, for network namespaces and packet sockets")
-    missing = why_not()
-    if missing:
-        raise Skip(missing)
-
-
-class Hosts:
-    """The hosts `near` and `far`; `far_service` runs in the latter."""
-
-    def __init__(self, logs, stack):
-        self.near, self.far = Namespace(), Namespace()
-        for host in (self.near, self.far):
-            stack.callback(host.end)
-            # What is on the wire is ours.
-            host.set("ipv6/conf/default/disable_ipv6", 1)
-        for name, mtu in (("wire0", MTU + 100), ("tcp0", 1500)):
-            self.near.run("ip", "link", "add", name, "mtu", mtu, "type", "veth", "peer", "name",
-                          name, "mtu", mtu, "netns", self.far.pid)
-            for host in (self.near, self.far):
-                host.run("ip", "link", "set", name, "up")
-        self.far.run("ip", "address", "add", FAR_TCP + "/24", "dev", "tcp0")
-        self.near.run("ip", "address", "add", "192.168.91.1/24", "dev", "tcp0")
-        self.far_service = lab_service.Service(Tree.built(BUILD), config("b", FAR, 1),
-                                               inside=self.far.enter(),
-                                               log=logs / "far-vrdmad.log")
-        stack.callback(self.far_service.remove)
-        stack.callback(self.far_service.kill)
-        self.far_service.start()
-
-
-@contextlib.contextmanager
-def surroundings(logs):
-    with contextlib.ExitStack() as stack:
-        yield Hosts(logs, stack)
-
-
-def make_suite(name, workers):
-    return Suite(name, needs=needs, surroundings=surroundings,
-                 service=Service(config=config("a", "10.91.0.1", workers),
-                                 inside=lambda hosts: hosts.near.enter()))
-
-
-one = make_suite("capture", 1)
-two = make_suite("capture_workers", 2)
+one = make_suite("capture", "auto")
+two = make_suite("capture_workers", "auto", workers=2)
 
 
 # -- capturing -------------------------------------------------------------------------------------
@@ -171,27 +96,6 @@ def is_roce(packet):
     return packet.bytes[12:14] == b"\x08\x00" and packet.bytes[36:38] == b"\x12\xb7"
 
 
-@contextlib.contextmanager
-def running(ctx, *program, timeout=40):
-    """`program` between both hosts: the far one serves."""
-    hosts = ctx.surroundings
-    for service in (ctx.service, hosts.far_service):
-        ctx.eventually(lambda: service.ctl_json("port", "show", "p0")["state"] == "up",
-                       "the port is up")
-    tcp = ports.free_port()
-    words = [program[0], "-p", tcp, *program[1:]]
-    with lab_pair.Pair([*hosts.far.enter(), *hosts.far_service.run_prefix("b"), *words],
-                       [*hosts.near.enter(), *ctx.service.run_prefix("a"), *words, FAR_TCP], tcp,
-                       timeout=timeout, tables=f"/proc/{hosts.far.pid}/net") as pair:
-        yield pair
-
-
-def succeeds(ctx, *program):
-    with running(ctx, *program) as pair:
-        ended = pair.finish()
-    check(ended.client.status == 0 and ended.server.status == 0, ended.describe())
-
-
 PINGPONG = ("ibv_rc_pingpong", "-g", 3, "-m", 4096, "-n", 200)
 
 
@@ -228,7 +132,7 @@ two.add("everything_is_captured_and_others_agree", everything_is_captured_and_ot
 
 @one.case(timeout=60)
 def count_snaplen_and_standard_output(ctx):
-    with running(ctx, "ib_write_bw", "-F", "-x", 3, "-m", 4096, "-s", 65536, "-D", 6):
+    with running(ctx, "ib_write_bw", "-F", "-x", 3, "-m", 4096, "-s", 65536, "-D", 6, timeout=40):
         done = subprocess.run([str(word) for word in
                                command(ctx, "-w", "-", "--count", 300, "--snaplen", 96)],
                               capture_output=True, timeout=30, check=False)
@@ -244,7 +148,8 @@ def count_snaplen_and_standard_output(ctx):
 
 @one.case(timeout=60)
 def filters_by_queue_pair_and_peer(ctx):
-    with running(ctx, "ib_write_bw", "-F", "-x", 3, "-m", 1024, "-s", 65536, "-D", 8) as pair:
+    with running(ctx, "ib_write_bw", "-F", "-x", 3, "-m", 1024, "-s", 65536, "-D", 8,
+                 timeout=40) as pair:
         def busy():
             return next((qp for qp in ctx.service.ctl_json("qp", "list")["qps"]
                          if qp["sq"]["producer"]), None)
@@ -257,7 +162,7 @@ def filters_by_queue_pair_and_peer(ctx):
             number = int.from_bytes(packet.bytes[47:50], "big")
             wanted = qp["qpn"] if packet.direction == IN else qp["dest_qpn"]
             equal(number, wanted, "the queue pair a packet is for")
-        with Recording(ctx, "capture-nobody", "--peer", "10.91.0.77", "--duration", "300ms") as none:
+        with Recording(ctx, "capture-nobody", "--peer", "10.90.0.77", "--duration", "300ms") as none:
             none.finish(end=None)
         equal(none.info["captured"], 0, "packets of nobody")
         with Recording(ctx, "capture-peer", "--peer", FAR, "--count", 100) as recording:
