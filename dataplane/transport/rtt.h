@@ -10,8 +10,9 @@ namespace vrdma::transport {
 
 // Before the first sample: a data centre's path, with room for a receiver that slept.
 inline constexpr Duration kInitialTimeout = Duration::milliseconds(1);
-// A receiver is a thread of some host: it answers once a turn, and may be scheduled away.
-inline constexpr Duration kMinTimeout = Duration::microseconds(100);
+// A receiver is a thread of some host: it answers once a turn, and may be scheduled away. A lost
+// tail does not wait for this: a probe finds it.
+inline constexpr Duration kMinTimeout = Duration::milliseconds(1);
 inline constexpr Duration kMaxTimeout = Duration::milliseconds(100);
 
 class RttEstimator {

@@ -265,6 +265,30 @@ TEST_F(RcRequesterVrdmaTest, timeout_repeats_everything_at_growing_intervals) {
     EXPECT_EQ(requester.statistics().timeouts, 1U);
 }
 
+// On a host with fewer CPUs than threads a receiver is away for hundreds of microseconds, many times
+// a second. The window must not leave again for that.
+TEST_F(RcRequesterVrdmaTest, receiver_that_is_scheduled_away_costs_a_probe_and_no_more) {
+    for (int i = 0; i < 100; ++i) {
+        post(1000, Operation::Send);
+        poll();
+        advance(100);
+        sack(1 + static_cast<uint32_t>(i), {}, i);
+        expect_completions({{1000, kOk}});
+    }
+    post(1, Operation::Send, 64 * kMtu);
+    poll();
+    const Instant back = now + Duration::microseconds(900);
+    while (requester.next_deadline() < back) {
+        expire();
+        poll();
+    }
+    now = back;
+    sack(100 + 64, {}, 100 + 63);
+    expect_completions({{1, kOk}});
+    EXPECT_EQ(requester.statistics().timeouts, 0U);
+    EXPECT_LE(requester.statistics().retransmitted_packets, 1U);
+}
+
 TEST_F(RcRequesterVrdmaTest, timeout_times_retry_count_bounds_the_time_without_progress) {
     post(1, Operation::Send);
     const Instant start = now;

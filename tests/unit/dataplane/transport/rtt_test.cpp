@@ -13,9 +13,9 @@ TEST(RttEstimator, without_samples_the_timeout_is_the_initial_one) {
 
 TEST(RttEstimator, rfc6298_2_2_first_sample_gives_three_times_itself) {
     RttEstimator rtt;
-    rtt.sample(Duration::microseconds(200));
-    EXPECT_EQ(rtt.smoothed(), Duration::microseconds(200));
-    EXPECT_EQ(rtt.timeout(), Duration::microseconds(600));
+    rtt.sample(Duration::microseconds(2000));
+    EXPECT_EQ(rtt.smoothed(), Duration::microseconds(2000));
+    EXPECT_EQ(rtt.timeout(), Duration::microseconds(6000));
 }
 
 TEST(RttEstimator, rfc6298_2_3_later_samples_are_smoothed) {
