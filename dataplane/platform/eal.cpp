@@ -79,8 +79,9 @@ tl::expected<std::string, std::string> start_eal(const EalOptions& options) {
     for (const std::string& device : options.pci_devices) {
         arguments.insert(arguments.end(), {"-a", device});
     }
+    arguments.emplace_back("--single-file-segments");  // memif's zero copy hands over one file
     if (huge) {
-        arguments.insert(arguments.end(), {"--in-memory", "--single-file-segments"});
+        arguments.emplace_back("--in-memory");
     } else {
         arguments.insert(arguments.end(), {"--no-huge", "--no-shconf",
                                            "--file-prefix=vrdma" + std::to_string(getpid())});

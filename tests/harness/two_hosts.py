@@ -30,11 +30,12 @@ AF_PACKET = "net_af_packet0,iface=wire0,framesz=8192,blocksz=65536"
 MEMIF = "net_memif0,role={role},id=0,socket={socket},socket-abstract=no,bsize=8192"
 
 
-def config(name, address, devargs, peer, mtu=MTU, workers=1):
+def config(name, address, devargs, peer, mtu=MTU, workers=1, service=""):
     return lambda runtime_dir: f"""[service]
 runtime_dir = "{runtime_dir}"
 system_view = false
 workers = {workers}
+{service}
 [[network]]
 name = "blue"
 id = 10
@@ -62,7 +63,7 @@ def needs():
 class Hosts:
     """Two namespaces; `near` and `far` are their hosts, `far_service` runs in the latter."""
 
-    def __init__(self, logs, stack, devices, peer):
+    def __init__(self, logs, stack, devices, peer, service=""):
         self.stack = stack
         self.near, self.far = (self._host() for _ in range(2))
         self._join("wire0", MTU + 100)
@@ -70,8 +71,8 @@ class Hosts:
         self.far.run("ip", "address", "add", FAR_TCP + "/24", "dev", "tcp0")
         self.near.run("ip", "address", "add", NEAR_TCP + "/24", "dev", "tcp0")
         self.far_service = lab_service.Service(
-            Tree.built(BUILD), config("b", FAR, devices["far"], peer), inside=self.far.enter(),
-            log=logs / "far-vrdmad.log")
+            Tree.built(BUILD), config("b", FAR, devices["far"], peer, service=service),
+            inside=self.far.enter(), log=logs / "far-vrdmad.log")
         stack.callback(self.far_service.remove)
         stack.callback(self.far_service.kill)
         self.far_service.start()
