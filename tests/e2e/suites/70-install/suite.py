@@ -63,13 +63,45 @@ def devinfo_and_pingpong_with_the_installed_programs(ctx):
 def provider_needs_nothing_but_the_c_library_and_libibverbs(ctx):
     library = ctx.places.staged() / library_directory(ctx)
     for name, allowed in ((f"libibverbs/libvrdma-rdmav{PABIS[0]}.so",
-                           {"libibverbs.so.1", "libc.so.6", "libm.so.6",
+                           {"libibverbs.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1",
                             "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}),
                           ("libvrdma-preload.so", {"libc.so.6", "ld-linux-x86-64.so.2",
                                                    "ld-linux-aarch64.so.1"})):
         output = ctx.succeeds("readelf", "-d", library / name)
         needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", output))
         equal(sorted(needed - allowed), [], f"libraries that {name} needs")
+
+
+# What Ubuntu 22.04 has, the oldest that is supported; docs/containers.md says so.
+NEWEST = {"GLIBC": (2, 34), "GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13), "GCC": (12, 0, 0),
+          "IBVERBS": (1, 14)}
+
+
+def newer_symbols(ctx, path, limits):
+    """["arc4random@GLIBC_2.36", ...]: what the file needs of others and only newer ones have."""
+    found = re.findall(r"\*UND\*\s+\S+\s+\(?(\w+?)_([0-9.]+|PRIVATE)\)?\s+(\S+)",
+                       ctx.succeeds("objdump", "-T", path))
+    check(found, f"objdump finds no versions in {path}")
+    return [f"{name}@{family}_{version}" for family, version, name in found
+            if version == "PRIVATE" or family not in limits or
+            tuple(int(part) for part in version.split(".")) > limits[family]]
+
+
+@suite.case()
+def what_a_tenant_installs_runs_with_an_older_c_library(ctx):
+    stage = ctx.places.staged()
+    library = stage / library_directory(ctx)
+    for path in (*(library / f"libibverbs/libvrdma-rdmav{pabi}.so" for pabi in PABIS),
+                 library / "libvrdma-preload.so",
+                 *(stage / "bin" / name for name in ("vrdma-run", "vrdma-perf", "vrdma-doctor"))):
+        equal(newer_symbols(ctx, path, NEWEST), [], f"newer symbols that {path.name} needs")
+
+
+@suite.case()
+def newer_symbol_is_found_and_named(ctx):
+    library = ctx.places.staged() / library_directory(ctx) / "libvrdma-preload.so"
+    found = newer_symbols(ctx, library, {**NEWEST, "GLIBC": (2, 33)})
+    check("dlsym@GLIBC_2.34" in found, f"dlsym is not among {found}")
 
 
 @suite.case()
