@@ -142,6 +142,28 @@ def run_pair(ctx, *command, **options):
     return ended
 
 
+def _dropped(services):
+    return sum(counter["value"] for service in services
+               for counter in service.ctl_json("port", "show", "p0")["counters"]
+               if counter["name"] == "faults_dropped")
+
+
+@contextlib.contextmanager
+def losing(ctx, *faults):
+    """Both services lose frames by these words of `vrdmactl port fault`, and must have lost some."""
+    services = (ctx.service, ctx.surroundings.far_service)
+    wait_for_the_wire(ctx)
+    before = _dropped(services)
+    for service in services:
+        check(service.ctl("port", "fault", "p0", *faults).returncode == 0, "faults are refused")
+    try:
+        yield
+    finally:
+        for service in services:
+            service.ctl("port", "fault", "p0", "off")
+    check(_dropped(services) > before, "nothing was lost")
+
+
 def succeeds(ctx, *command, **options):
     ended = run_pair(ctx, *command, **options)
     check(ended.client.status == 0, f"client: exit status {ended.client.status}, expected 0")

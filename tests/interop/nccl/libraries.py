@@ -4,7 +4,6 @@ A release's wheel is fetched once into the build folder, and of it only libnccl.
 400 MB. Releases are named here, one for each version of NCCL's network interface, so that a run
 tomorrow tests the same; who wants another one adds it."""
 
-import glob
 import pathlib
 import subprocess
 import sys
@@ -14,7 +13,9 @@ import zipfile
 RELEASES = ("2.27.7", "2.28.9", "2.32.3")  # interface versions 10, 11 and 12
 PACKAGE = "nvidia-nccl-cu13"  # smaller than -cu12, and the same but for the GPU's code
 LIBRARY = "libnccl.so.2"
-INSTALLED = ("/usr/local/cuda*/lib*/" + LIBRARY, "/usr/lib/x86_64-linux-gnu/" + LIBRARY)
+# Of CUDA's folders, which may be several, and of the distribution's package.
+INSTALLED = ("usr/local/cuda*/lib*/", "usr/local/cuda*/targets/x86_64-linux/lib/",
+             "usr/lib/x86_64-linux-gnu/", "usr/lib64/")
 _SECONDS = 150
 
 
@@ -32,12 +33,21 @@ def release(folder, version):
     return place
 
 
-def installed():
-    """The newest one that the machine has."""
-    found = sorted(path for pattern in INSTALLED for path in glob.glob(pattern))
+def installed(root="/"):
+    """The newest one that the machine has; of equals the first. Paths may lead to the same file."""
+    root = pathlib.Path(root)
+    found = [path for pattern in INSTALLED for path in sorted(root.glob(pattern + LIBRARY))
+             if path.is_file()]
     if not found:
-        raise Unavailable("no NCCL is installed: there is no " + " and no ".join(INSTALLED))
-    return pathlib.Path(found[-1])
+        raise Unavailable("no NCCL is installed: there is no " +
+                          " and no ".join(str(root / pattern / LIBRARY) for pattern in INSTALLED))
+    return max(found, key=_version)
+
+
+def _version(path):
+    """(2, 28, 9) of a link to libnccl.so.2.28.9; a file under the bare name is older than any."""
+    words = path.resolve().name.removeprefix("libnccl.so.").split(".")
+    return tuple(int(word) for word in words) if all(word.isdigit() for word in words) else ()
 
 
 def _download(version, folder):

@@ -6,12 +6,16 @@
 // bench        one way, beside NCCL's Socket transport
 //
 // NCCL's settings come from the environment (NCCL_IB_...), as for any program that uses NCCL.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <random>
 
 #include "tests/interop/nccl/bench.h"
@@ -29,12 +33,14 @@ using namespace vrdma::nccl_net;  // NOLINT(google-build-using-namespace): a pro
 using vrdma::verbs_util::Error;
 using vrdma::verbs_util::ErrorKind;
 using vrdma::verbs_util::fail;
+using vrdma::verbs_util::fail_errno;
 using vrdma::verbs_util::Result;
 using vrdma::verbs_util::Stream;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPatienceMs = 30'000;
 constexpr auto kErrorPatience = std::chrono::seconds(30);
+constexpr auto kAskInterval = std::chrono::milliseconds(50);
 constexpr const char* kIb = "ncclNetIb";
 constexpr const char* kSocket = "ncclNetSocket";
 
@@ -49,6 +55,7 @@ struct Options {
     std::uint64_t megabytes = 256;
     std::uint64_t messages = 50'000;
     std::uint64_t seed = 0;
+    unsigned device_outlives_ms = 0;
     bool flush = false;
 
     [[nodiscard]] bool client() const { return !server.empty(); }
@@ -133,19 +140,46 @@ Result<void> run_data(Channel& channel, Stream& partner, TrafficOptions plan) {
     return {};
 }
 
+/// A child keeps the device open for a while after this process has ended, but not the connection
+/// to the partner: as when the kernel takes a killed process apart slowly.
+Result<void> keep_device_beyond_the_end(Stream& partner, unsigned milliseconds) {
+    int alive[2];
+    if (pipe2(alive, O_CLOEXEC) != 0) {
+        return fail_errno(ErrorKind::kSetup, "pipe2", errno);
+    }
+    const pid_t child = _Fork();  // without the handlers that make a fork the provider's business
+    if (child < 0) {
+        return fail_errno(ErrorKind::kSetup, "fork", errno);
+    }
+    if (child == 0) {
+        (void)close(alive[1]);
+        (void)close(partner.fd());
+        char nothing = 0;
+        (void)!read(alive[0], &nothing, 1);  // until the other end closes with its process
+        const timespec pause{.tv_sec = static_cast<time_t>(milliseconds / 1000),
+                             .tv_nsec = static_cast<long>(milliseconds % 1000) * 1'000'000};
+        (void)nanosleep(&pause, nullptr);
+        _exit(0);
+    }
+    (void)close(alive[0]);
+    return {};
+}
+
 Result<void> run_until_error(Channel& channel, Stream& partner, TrafficOptions plan) {
     plan.sends = plan.receives = UINT64_MAX;
     auto traffic = Traffic::prepare(channel, std::move(plan));
     if (!traffic) {
         return tl::make_unexpected(traffic.error());
     }
-    auto last = Clock::now();
+    auto last = Clock::now();  // when a group was completed
+    auto asked = last;
+    std::uint64_t completed = 0;
     bool told = false;
     while (Clock::now() - last < kErrorPatience) {
         const auto moved = traffic->step();
+        const auto now = Clock::now();
         if (!moved) {
-            const auto elapsed =
-                std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last);
+            const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - last);
             fmt::print("{} ms after the last success: {}\n", elapsed.count(),
                        moved.error().message());
             // Whatever these say: they must come back.
@@ -159,10 +193,15 @@ Result<void> run_until_error(Channel& channel, Stream& partner, TrafficOptions p
             (void)std::fflush(stdout);
             told = true;
         }
-        if (*moved) {
-            last = Clock::now();
-        } else if (partner.readable()) {
-            traffic->partner_is_gone();
+        if (traffic->groups_completed() != completed) {
+            completed = traffic->groups_completed();
+            last = now;
+        } else if (!*moved && now - asked > kAskInterval && partner.readable()) {
+            // Not all at once. The partner's device may outlive the partner, which the kernel takes
+            // apart piece by piece: it acknowledges what arrives meanwhile, and who then waits
+            // without asking again is never told.
+            traffic->allow_another_receive();
+            asked = now;
         }
         sched_yield();
     }
@@ -236,6 +275,12 @@ Result<void> run_mode(const Options& options, const Library& library, const Tran
     }
     const TrafficOptions plan = traffic_of(options, sizes);
     if (options.mode == "until-error") {
+        if (options.device_outlives_ms != 0) {
+            if (auto done = keep_device_beyond_the_end(partner, options.device_outlives_ms);
+                !done) {
+                return done;
+            }
+        }
         return run_until_error(*channel, partner, plan);
     }
     const Result<void> done = run_data(*channel, partner, plan);
@@ -284,6 +329,8 @@ int main(int argc, char** argv) {
     app.add_option("--messages", options.messages, "bench: at most so many for each size")
         ->check(CLI::Range(64, 10'000'000));
     app.add_option("-s,--seed", options.seed);
+    app.add_option("--device-outlives-ms", options.device_outlives_ms,
+                   "until-error: the device stays open for so long after this process has ended");
     app.add_flag("--flush", options.flush, "flush after each receive");
     CLI11_PARSE(app, argc, argv);
 

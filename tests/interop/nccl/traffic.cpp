@@ -55,7 +55,7 @@ Result<Traffic> Traffic::prepare(const Channel& channel, TrafficOptions options)
     const Transport& transport = channel.transport();
     for (const bool sending : {true, false}) {
         Arena& arena = sending ? traffic.send_arena_ : traffic.receive_arena_;
-        arena.bytes.assign(plan.window * traffic.slot_bytes_, kUntouched);
+        arena.bytes.assign((plan.window + 1) * traffic.slot_bytes_, kUntouched);
         const auto memory =
             transport.register_memory(sending ? channel.send_comm() : channel.receive_comm(),
                                       arena.bytes.data(), arena.bytes.size());
@@ -83,6 +83,10 @@ Result<bool> Traffic::post_receives() {
     while (receives_posted_ < options_.receives &&
            receives_posted_ - received_ < options_.window + extra_) {
         Group group = make_group(1 - options_.side, receives_posted_, receive_arena_);
+        if (receives_posted_ - received_ >= options_.window) {
+            // Never filled. The other slots may still be: of what the partner has posted in time.
+            group.slot = receive_arena_.bytes.data() + options_.window * slot_bytes_;
+        }
         if (options_.check) {
             const Part& last = group.parts.back();
             std::fill_n(group.slot, last.offset + last.size + kRoom, kUntouched);

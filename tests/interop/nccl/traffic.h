@@ -2,6 +2,7 @@
 
 // Messages over a channel, both ways at once, each with its own size, tag and data.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -35,9 +36,11 @@ class Traffic {
     [[nodiscard]] bool done() const;
     /// step() until done(); an error when nothing moves for a while.
     [[nodiscard]] verbs_util::Result<void> run();
-    /// Posts more receives than the partner can ever fill. A receive tells its sender by a WRITE,
-    /// which is how a side that only waits meets the loss of its partner.
-    void partner_is_gone() { extra_ = kExtraReceives; }
+    /// step() may have one more receive under way than the partner can ever fill. A receive tells
+    /// its sender by a WRITE, which is how a side that only waits meets the loss of its partner.
+    void allow_another_receive() { extra_ = std::min(extra_ + 1, kMostExtraReceives); }
+
+    [[nodiscard]] std::uint64_t groups_completed() const { return sent_ + received_; }
 
     [[nodiscard]] std::uint64_t messages() const { return messages_; }
     [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -47,7 +50,7 @@ class Traffic {
     [[nodiscard]] verbs_util::Result<void> release();
 
   private:
-    static constexpr std::uint64_t kExtraReceives = 32;
+    static constexpr std::uint64_t kMostExtraReceives = 200;  // NCCL has 256 for a connection
 
     struct Part {
         std::uint64_t offset = 0;  ///< in its slot
@@ -61,7 +64,7 @@ class Traffic {
         std::vector<void*> requests;  ///< one for each part of a send, one for a whole receive
         std::byte* slot = nullptr;
     };
-    /// Memory for as many groups as may be under way.
+    /// Memory for as many groups as may be under way, and for the receives beyond them.
     struct Arena {
         std::vector<std::byte> bytes;
         void* memory = nullptr;

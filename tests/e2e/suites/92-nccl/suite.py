@@ -10,12 +10,15 @@ its cases skip and say why."""
 
 import functools
 import os
+import pathlib
 import re
 import signal
+import subprocess
+import tempfile
 
 from harness import two_hosts
 from harness.context import is_root
-from harness.suite import Service, Skip, Suite, check, contains, equal
+from harness.suite import Failed, Service, Skip, Suite, check, contains, equal
 from interop.nccl import libraries
 
 PROGRAM = two_hosts.BUILD / "tests/interop/nccl/vrdma-nccl-net"
@@ -156,30 +159,68 @@ add(wire, "adaptive_routing", data, options=SMALL, settings={**ADAPTIVE, **INLIN
     **OVER_THE_WIRE)
 
 
-def dropped(services):
-    return sum(counter["value"] for service in services
-               for counter in service.ctl_json("port", "show", "p0")["counters"]
-               if counter["name"] == "faults_dropped")
-
-
 def in_spite_of_loss(ctx, command):
-    services = (ctx.service, ctx.surroundings.far_service)
-    two_hosts.wait_for_the_wire(ctx)
-    before = dropped(services)
-    for service in services:
-        equal(service.ctl("port", "fault", "p0", "drop=0.01", "seed=7").returncode, 0, "vrdmactl")
-    try:
+    with two_hosts.losing(ctx, "drop=0.01", "seed=7"):
         ended = over_the_wire(ctx, command)
-    finally:
-        for service in services:
-            service.ctl("port", "fault", "p0", "off")
-    skip_if_unusable(ended)
-    check(dropped(services) > before, "nothing was lost")
+        skip_if_unusable(ended)
     return ended
 
 
 add(wire, "messages_up_to_1_MiB_in_spite_of_loss", data, options=SMALL, pair=in_spite_of_loss)
 add(wire, "groups_in_spite_of_loss", data, options=GROUPS, settings=SPLIT, pair=in_spite_of_loss)
+
+# -- which library ---------------------------------------------------------------------------------
+
+
+def skips_because(ctx, library, words):
+    """What this library's cases would do: skip, and say why."""
+    ended = ctx.pair(PROGRAM, "--library", library, timeout=20)
+    print(ended.describe(), flush=True)
+    equal(ended.server.status, UNUSABLE, "exit status")
+    try:
+        skip_if_unusable(ended)
+    except Skip as reason:
+        contains(str(reason), words)
+        contains(str(reason), str(library))
+    else:
+        raise Failed("nothing was skipped")
+
+
+@suite.case(timeout=60)
+def stripped_library_is_skipped_with_the_reason(ctx):
+    with tempfile.TemporaryDirectory() as folder:
+        stripped = pathlib.Path(folder, libraries.LIBRARY)
+        subprocess.run(["strip", "-o", stripped, library_of(NEWEST)], check=True)
+        skips_because(ctx, stripped, "no symbol ncclNetIb: it is stripped, without .symtab")
+
+
+@suite.case()
+def file_that_is_no_library_is_skipped_with_the_reason(ctx):
+    with tempfile.TemporaryDirectory() as folder:
+        other = pathlib.Path(folder, libraries.LIBRARY)
+        other.write_text("an installation that was interrupted", encoding="utf-8")
+        skips_because(ctx, other, "not a 64-bit little-endian ELF file")
+
+
+@suite.case()
+def installed_library_is_looked_for_in_cuda_folders(_):
+    with tempfile.TemporaryDirectory() as root:
+        try:
+            raise Failed(f"found {libraries.installed(root)} in an empty folder")
+        except libraries.Unavailable as reason:
+            contains(str(reason), "no NCCL is installed: there is no " + root + "/usr/local/cuda")
+        for folder, version in (("usr/local/cuda-12.9/targets/x86_64-linux/lib", "2.27.7"),
+                                ("usr/local/cuda-13.0/lib64", "2.28.10"),
+                                ("usr/lib/x86_64-linux-gnu", "2.28.9")):
+            place = pathlib.Path(root, folder)
+            place.mkdir(parents=True)
+            (place / f"libnccl.so.{version}").touch()
+            (place / libraries.LIBRARY).symlink_to(f"libnccl.so.{version}")
+            if version == "2.27.7":
+                equal(libraries.installed(root), place / libraries.LIBRARY, "the only one")
+        equal(libraries.installed(root),
+              pathlib.Path(root, "usr/local/cuda-13.0/lib64", libraries.LIBRARY), "the newest")
+
 
 # -- what fails ------------------------------------------------------------------------------------
 
@@ -275,7 +316,21 @@ def killed_far_service(ctx, version):
             break_it(ctx, pair, lambda: kill(victim), both)
 
 
+OUTLIVES_MS = 500
+
+
+def killed_far_partner_is_noticed_late(ctx, version):
+    """Its device acknowledges for a while what arrives: that is no sign of life."""
+    command = [*until_error(version), "--device-outlives-ms", OUTLIVES_MS]
+    with two_hosts.running(ctx, *command, timeout=60) as pair:
+        ended = break_it(ctx, pair, lambda: pair.server.send_signal(signal.SIGKILL), only_client)
+    waited = int(re.search(r"(\d+) ms after the last success", ended.client.output)[1])
+    check(waited > OUTLIVES_MS / 2, f"an error after {waited} ms: the device did not stay open")
+
+
 add(wire, "killed_partner_is_an_error_in_time", killed_far_partner)
+add(wire, "killed_partner_whose_device_outlives_it_is_an_error_in_time",
+    killed_far_partner_is_noticed_late)
 add(wire, "killed_service_is_an_error_in_time", killed_far_service)
 
 # -- beside NCCL's other transport -----------------------------------------------------------------
