@@ -13,6 +13,7 @@ import pathlib
 import re
 
 from harness import consumers
+from harness.e2e import SOURCE
 from harness.suite import Failed, Service, Suite, check, contains
 
 PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's mpi4py
@@ -77,3 +78,15 @@ def wrong_value_ends_the_job_with_an_error(ctx):
 
 
 wire.add("other_service_ends_cleanly", consumers.two_hosts.other_service_is_alive_and_ends_cleanly)
+
+@same.case(timeout=100)
+def table_of_consumers_can_be_measured(ctx):
+    """tests/perf/consumers.py with few messages; its numbers are nobody's business here."""
+    consumers.programs("ucx_perftest")()
+    output = ctx.succeeds("python3", SOURCE / "tests/perf/consumers.py", "--build",
+                          ctx.places.build, "--quick", "--samples", 1, "--sizes", 4096, timeout=90)
+    for name in ("tag_lat, half a trip, us", "tag_bw, MB/s", "MPI, half a trip, us"):
+        check(re.search(rf"^ +4096 {name}( +[0-9.]+){{4}}$", output, re.MULTILINE),
+              f"the row of {name} is missing")
+    check(re.search(r"^ +4096( +[0-9.]+){5}$", output, re.MULTILINE) or
+          "no table of NCCL: " in output, "there is neither NCCL's row nor the reason")
