@@ -150,6 +150,22 @@ def rstream_moves_data_over_sockets(ctx):
     connects(ctx, ["rstream", "-b", A, *common], ["rstream", "-s", A, *common])
 
 
+POLLHUP = 16  # rstream's status is what poll reported
+
+
+@suite.case(timeout=60)
+def rstream_waits_for_data_by_poll(ctx):
+    """Where the last data and the end of the connection have both come, rstream takes the hang-up for
+    a failure and does not read the data. That it has come is then seen at the server only."""
+    port = ports.free_port()
+    common = ["-p", port, "-S", 4096, "-C", 20, "-T", "v", "-T", "a"]
+    with server(ctx, "rstream", "-b", A, *common) as process:
+        ended = client(ctx, "rstream", "-s", A, *common, timeout=25.0)
+        check(ended.status in (0, POLLHUP), f"client: exit status {ended.status}")
+        check("verification failed" not in ended.output, "the client read wrong data")
+        check(process.wait(10) == 0, "the server failed")
+
+
 def perftest(ctx, program, *options):
     port = ports.free_port()
     common = [program, *options, "-R", "-p", port, "-n", 200, "-F"]
