@@ -129,6 +129,10 @@ class SuiteRun:
             self.surroundings = stack.enter_context(self.suite.surroundings(self.logs))
 
     def _run_cases(self, cases, on_outcome):
+        at_once = min(self.suite.at_once, os.cpu_count() or 1)
+        if at_once > 1:
+            self._run_at_once(cases, at_once, on_outcome)
+            return
         try:
             for case in cases:
                 on_outcome(self._run_case(case))
@@ -139,6 +143,25 @@ class SuiteRun:
                 self.service.kill()
                 self.service.remove()
                 self.service = None
+
+    def _run_at_once(self, cases, at_once, on_outcome):
+        """Cases without a service, some at the same time."""
+        waiting, running = list(cases), []
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    running.append(_Running(waiting.pop(0), self._context(), self.logs))
+                first = min(case.deadline for case in running)
+                readable, _, _ = select.select([case.reader for case in running], [], [],
+                                               max(first - time.monotonic(), 0))
+                now = time.monotonic()
+                for case in [case for case in running
+                             if case.reader in readable or case.deadline <= now]:
+                    running.remove(case)
+                    on_outcome(case.outcome())
+        finally:
+            for case in running:
+                case.end()
 
     # -- the suite's service -----------------------------------------------------------------
 
@@ -176,48 +199,25 @@ class SuiteRun:
     def _run_case(self, case):
         log = self.logs / (case.name + ".log")
         started = time.monotonic()
-
-        def outcome(state, reason=""):
-            return Outcome(case.id, state, time.monotonic() - started, log, reason)
-
         log.write_text("", encoding="utf-8")
         if self.suite.service is not None and self.service is None:
             try:
                 self._start_service()
             except (lab_service.ServiceFailed, Failed, OSError) as error:
                 log.write_text(str(error), encoding="utf-8")
-                return outcome("failed", "the suite's vrdmad did not start")
-        state, reason = self._in_own_process(case, log)
+                return Outcome(case.id, "failed", time.monotonic() - started, log,
+                               "the suite's vrdmad did not start")
+        outcome = _Running(case, self._context(), self.logs).outcome()
         if self.service is not None and not self.service.running():
             status = self.service.process.returncode
             with open(log, "a", encoding="utf-8") as file:
                 file.write("--- vrdmad's log\n" + self.service.log_text())
             self.service.remove()
             self.service = None
-            return outcome("failed", f"vrdmad ended with status {status} during the case"
-                           f"{'; the case: ' + reason if reason else ''}")
-        return outcome(state, reason)
-
-    def _in_own_process(self, case, log):
-        reader, writer = os.pipe()
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            _be_the_case(case, self._context(), log, writer)  # does not return
-        os.close(writer)
-        try:
-            return _await_case(case, child, reader)
-        finally:
-            os.close(reader)
-            try:
-                os.killpg(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            try:
-                os.waitpid(child, 0)
-            except ChildProcessError:
-                pass
+            outcome.state, outcome.reason = "failed", (
+                f"vrdmad ended with status {status} during the case"
+                f"{'; the case: ' + outcome.reason if outcome.reason else ''}")
+        return outcome
 
     def _context(self):
         wanted = self.suite.service
@@ -262,15 +262,53 @@ def _be_the_case(case, context, log, writer):
         os._exit(status)  # pylint: disable=protected-access
 
 
-def _await_case(case, child, reader):
-    readable, _, _ = select.select([reader], [], [], case.timeout)
-    if not readable:
-        return "failed", f"did not end within {case.timeout:.0f} s"
-    text = b""
-    while piece := os.read(reader, 65536):
-        text += piece
-    if not text:
-        _, status = os.waitpid(child, 0)
-        return "failed", f"the case's process ended with wait status {status:#x}"
-    state, reason = json.loads(text)
-    return state, reason
+class _Running:
+    """A case in its own process. `reader` is readable when it has ended."""
+
+    def __init__(self, case, context, logs):
+        self.case = case
+        self.started = time.monotonic()
+        self.deadline = self.started + case.timeout
+        self.log = logs / (case.name + ".log")
+        self.log.write_text("", encoding="utf-8")
+        self.reader, writer = os.pipe()
+        sys.stdout.flush()
+        self.child = os.fork()
+        if self.child == 0:
+            os.close(self.reader)
+            _be_the_case(case, context, self.log, writer)  # does not return
+        os.close(writer)
+
+    def outcome(self):
+        """Waits for it, until its time is up."""
+        try:
+            state, reason = self._await()
+        finally:
+            self.end()
+        return Outcome(self.case.id, state, time.monotonic() - self.started, self.log, reason)
+
+    def _await(self):
+        left = max(self.deadline - time.monotonic(), 0)
+        readable, _, _ = select.select([self.reader], [], [], left)
+        if not readable:
+            return "failed", f"did not end within {self.case.timeout:.0f} s"
+        text = b""
+        while piece := os.read(self.reader, 65536):
+            text += piece
+        if not text:
+            _, status = os.waitpid(self.child, 0)
+            return "failed", f"the case's process ended with wait status {status:#x}"
+        state, reason = json.loads(text)
+        return state, reason
+
+    def end(self):
+        """Kills whatever the case has left."""
+        os.close(self.reader)
+        try:
+            os.killpg(self.child, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            os.waitpid(self.child, 0)
+        except ChildProcessError:
+            pass

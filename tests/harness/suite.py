@@ -71,15 +71,19 @@ class Case:
 class Suite:
     """`needs`: called before the service starts; may raise Skip, which skips every case.
     `builds`: {preset: [targets]} that the suite wants built besides the release build.
+    `at_once`: so many cases run at the same time, when there are as many CPUs; only without a service.
     `surroundings`: from the folder for logs to a context manager that is entered before the
     service starts and left after it has ended; cases find its value in ctx.surroundings."""
 
-    def __init__(self, name, service=None, needs=None, builds=None, surroundings=None):
+    def __init__(self, name, service=None, needs=None, builds=None, surroundings=None, at_once=1):
+        if at_once > 1 and service is not None:
+            raise ValueError(f"{name}: cases share a service, one after the other")
         self.name = name
         self.service = service
         self.needs = needs
         self.builds = builds or {}
         self.surroundings = surroundings
+        self.at_once = at_once
         self.cases = []
 
     def add(self, name, run, timeout=20.0, slow=False):

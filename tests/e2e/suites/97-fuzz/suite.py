@@ -14,12 +14,17 @@ def needs_clang():
         raise Skip(f"needs {', '.join(missing)} (Debian: clang-14 libclang-rt-14-dev llvm-14)")
 
 
-suite = Suite("fuzz", None, needs=needs_clang)
+# One thread each.
+TARGETS = ("wire_parse", "responder", "transport_pair")
+suite = Suite("fuzz", None, needs=needs_clang, at_once=len(TARGETS),
+              builds={"fuzz": ["fuzz_" + target for target in TARGETS]})
 
 
 def fuzz_for_a_minute(ctx, target, folder, claimed):
     """Runs the target; `claimed` names the files of which it reaches so many percent of the lines."""
-    ended = ctx.run(SOURCE / "tests/fuzz/run", target, folder, "60", timeout=400)
+    build = ctx.places.build.parent / "fuzz"
+    ended = ctx.run("env", "VRDMA_FUZZ_BUILT=1", f"VRDMA_FUZZ_BUILD={build}",
+                    SOURCE / "tests/fuzz/run", target, folder, "60", timeout=400)
     print(ended.output)
     check(ended.status == 0, "the fuzzer found something (see above)")
     for name, percent in claimed.items():
