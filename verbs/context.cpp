@@ -39,6 +39,7 @@
 #include "verbs/port.h"
 #include "verbs/qp.h"
 #include "verbs/srq.h"
+#include "verbs/xrc.h"
 
 namespace vrdma::verbs {
 namespace {
@@ -47,7 +48,7 @@ using verbs_abi::Op;
 
 constexpr std::uint64_t kFeatures = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
                                     VRDMA_FEATURE_USERFAULT | VRDMA_FEATURE_MEMORY_WINDOWS |
-                                    VRDMA_FEATURE_TIMESTAMPS;
+                                    VRDMA_FEATURE_TIMESTAMPS | VRDMA_FEATURE_XRC;
 constexpr char kSocketFile[] = "vrdma_socket";
 
 constinit std::mutex open_mutex;
@@ -167,6 +168,7 @@ void set_operations(verbs_abi::VerbsContext* context) {
     ops.set<Op::alloc_pd>(&alloc_pd);
     ops.set<Op::alloc_td>(&alloc_td);
     ops.set<Op::bind_mw>(&bind_mw);
+    ops.set<Op::close_xrcd>(&close_xrcd);
     ops.set<Op::cq_event>(&cq_event);
     ops.set<Op::create_ah>(&create_ah);
     ops.set<Op::create_cq>(&create_cq);
@@ -174,6 +176,7 @@ void set_operations(verbs_abi::VerbsContext* context) {
     ops.set<Op::create_qp>(&create_qp);
     ops.set<Op::create_qp_ex>(&create_qp_ex);
     ops.set<Op::create_srq>(&create_srq);
+    ops.set<Op::create_srq_ex>(&create_srq_ex);
     ops.set<Op::dealloc_mw>(&dealloc_mw);
     ops.set<Op::dealloc_pd>(&dealloc_pd);
     ops.set<Op::dealloc_td>(&dealloc_td);
@@ -183,8 +186,11 @@ void set_operations(verbs_abi::VerbsContext* context) {
     ops.set<Op::destroy_qp>(&destroy_qp);
     ops.set<Op::destroy_srq>(&destroy_srq);
     ops.set<Op::free_context>(&free_context);
+    ops.set<Op::get_srq_num>(&get_srq_num);
     ops.set<Op::modify_qp>(&modify_qp);
     ops.set<Op::modify_srq>(&modify_srq);
+    ops.set<Op::open_qp>(&open_qp);
+    ops.set<Op::open_xrcd>(&open_xrcd);
     ops.set<Op::poll_cq>(&poll_cq);
     ops.set<Op::post_recv>(&post_recv);
     ops.set<Op::post_send>(&post_send);

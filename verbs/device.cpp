@@ -61,6 +61,9 @@ ibv_device_attr describe(const vrdma_rsp_open& info) {
     if (limits.max_mws > 0) {
         attr.device_cap_flags |= IBV_DEVICE_MEM_WINDOW | IBV_DEVICE_MEM_WINDOW_TYPE_2B;
     }
+    if ((info.features & VRDMA_FEATURE_XRC) != 0) {
+        attr.device_cap_flags |= IBV_DEVICE_XRC;
+    }
     attr.max_pd = as_int(limits.max_pds);
     attr.max_qp_rd_atom = as_int(limits.max_rd_atomic);
     attr.max_qp_init_rd_atom = attr.max_qp_rd_atom;

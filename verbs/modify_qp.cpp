@@ -91,6 +91,12 @@ ibv_qp_attr decode(const Qp& qp, const vrdma_qp_attributes& in) {
     return attr;
 }
 
+tl::expected<vrdma_rsp_query_qp, driver::CommandError> ask(const Qp& qp) {
+    const vrdma_handle handle{.handle = qp.base.qp.handle, .reserved = 0};
+    return driver::query_command<vrdma_rsp_query_qp>(*qp.context->channel, VRDMA_CMD_QUERY_QP,
+                                                     handle);
+}
+
 void reset_queues(Qp& qp) {
     {
         const std::lock_guard lock(qp.sq.lock);
@@ -125,7 +131,15 @@ int modify_qp(ibv_qp* ibqp, ibv_qp_attr* attr, int signed_mask) {
                     "alternate paths, migration, resizing and rate limits are not supported");
     }
     const std::lock_guard lock(context.qp_mutex);
-    const ibv_qp_state from = present_state(qp, *attr, mask);
+    const bool target = ibqp->qp_type == IBV_QPT_XRC_RECV;
+    ibv_qp_state from = target ? attr->cur_qp_state : present_state(qp, *attr, mask);
+    if (target && (mask & IBV_QP_CUR_STATE) == 0) {  // other processes may have changed it
+        const auto now = ask(qp);
+        if (!now) {
+            return fail(context, "modify_qp", now.error());
+        }
+        from = static_cast<ibv_qp_state>(now->attributes.state);
+    }
     const ibv_qp_state to = (mask & IBV_QP_STATE) != 0 ? attr->qp_state : from;
     const TransitionVerdict verdict =
         check_transition({.type = ibqp->qp_type, .from = from, .to = to, .mask = mask});
@@ -147,6 +161,9 @@ int modify_qp(ibv_qp* ibqp, ibv_qp_attr* attr, int signed_mask) {
     if (!modified) {
         return fail(context, "modify_qp", modified.error());
     }
+    if (target) {
+        return 0;  // nothing is posted to it, and what it received belongs to its SRQs
+    }
     const std::uint32_t state = modified->attributes.state;
     if (to == IBV_QPS_RESET) {
         apply_state(qp, state);
@@ -166,9 +183,7 @@ int query_qp(ibv_qp* ibqp, ibv_qp_attr* attr, int, ibv_qp_init_attr* init) {
     if (context.abandoned) {
         return fail("query_qp", EIO, "a child after fork cannot use its parent's device");
     }
-    const vrdma_handle handle{.handle = ibqp->handle, .reserved = 0};
-    const auto answer =
-        driver::query_command<vrdma_rsp_query_qp>(*context.channel, VRDMA_CMD_QUERY_QP, handle);
+    const auto answer = ask(qp);
     if (!answer) {
         return fail(context, "query_qp", answer.error());
     }

@@ -84,6 +84,9 @@ void translate(const vrdma_cqe& cqe, ibv_wc& wc) {
 }  // namespace
 
 void retire(Cq& cq, const vrdma_cqe& cqe) {
+    if (is_receive(cqe) && (cqe.flags & VRDMA_CQE_SRQ) != 0) {
+        return;  // an SRQ tells by itself; an XRC target may be another process's
+    }
     if (cqe.qpn != cq.cached_qpn) {
         cq.cached_qp = cq.context->qp_table.find(cqe.qpn);
         cq.cached_qpn = cqe.qpn;
@@ -94,7 +97,7 @@ void retire(Cq& cq, const vrdma_cqe& cqe) {
     }
     if (!is_receive(cqe)) {
         qp->sq.tail.store(cqe.src_qpn_or_index + 1, std::memory_order_release);
-    } else if ((cqe.flags & VRDMA_CQE_SRQ) == 0) {
+    } else {
         const std::uint32_t tail = qp->rq.tail.load(std::memory_order_relaxed);
         qp->rq.tail.store(tail + 1, std::memory_order_release);
     }

@@ -95,6 +95,12 @@ bool write_inline(const SendQueue& sq, const ibv_send_wr& wr, vrdma_send_wqe& wq
     wqe.remote_address = 0;
     wqe.rkey = 0;
     wqe.inline_length = 0;
+    if (sq.is_xrc) [[unlikely]] {
+        const SendRefusal refusal = write_remote_srq(wqe, wr.qp_type.xrc.remote_srqn);
+        if (refusal.error != 0) {
+            return refusal;
+        }
+    }
     if (is_atomic(opcode)) {
         if (wr.num_sge != 1 || wr.sg_list[0].length != kAtomicBytes ||
             (wr.send_flags & IBV_SEND_INLINE) != 0) {
@@ -104,7 +110,7 @@ bool write_inline(const SendQueue& sq, const ibv_send_wr& wr, vrdma_send_wqe& wq
         wqe.rkey = wr.wr.atomic.rkey;
         wqe.atomic.compare_add = wr.wr.atomic.compare_add;
         wqe.atomic.swap = opcode == IBV_WR_ATOMIC_CMP_AND_SWP ? wr.wr.atomic.swap : 0;
-        wqe.sge_count = write_sges(&wqe.atomic.result, wr.sg_list, 1);
+        wqe.sge_count = write_sges(atomic_result_of(sq, wqe), wr.sg_list, 1);
         return {};
     }
     if (sq.is_ud) {

@@ -23,6 +23,7 @@
 #include "verbs/log.h"
 #include "verbs/mw.h"
 #include "verbs/pd.h"
+#include "verbs/xrc.h"
 
 namespace vrdma::verbs {
 namespace {
@@ -47,6 +48,9 @@ std::uint32_t opcodes_of(const Context& context, ibv_qp_type type) {
     if (type == IBV_QPT_UC) {
         return kOpcodesUc | windows;
     }
+    if (type == IBV_QPT_XRC_SEND) {
+        return kOpcodesRc;  // its requests are answered by targets, which bind no windows
+    }
     return kOpcodesRc | windows | (windows != 0 ? opcode_bit(IBV_WR_SEND_WITH_INV) : 0);
 }
 
@@ -54,8 +58,11 @@ std::uint32_t opcodes_of(const Context& context, ibv_qp_type type) {
 const char* check(const Context& context, const ibv_qp_init_attr& attr) {
     const vrdma_device_limits& limits = context.limits();
     const ibv_qp_cap& cap = attr.cap;
-    if (attr.send_cq == nullptr || attr.recv_cq == nullptr ||
-        attr.send_cq->context != context.ibv || attr.recv_cq->context != context.ibv) {
+    const auto of_context = [&context](const ibv_cq* cq) {
+        return cq != nullptr && cq->context == context.ibv;
+    };
+    if (!of_context(attr.send_cq) ||
+        (attr.qp_type != IBV_QPT_XRC_SEND && !of_context(attr.recv_cq))) {
         return "send_cq and recv_cq must be CQs of this context";
     }
     if (attr.srq != nullptr && attr.srq->context != context.ibv) {
@@ -80,12 +87,14 @@ void size_queues(const Context& context, const ibv_qp_init_attr& attr, Qp& qp) {
     const vrdma_device_limits& limits = context.limits();
     SendQueue& sq = qp.sq;
     sq.is_ud = attr.qp_type == IBV_QPT_UD;
-    sq.data_offset = sq.is_ud ? VRDMA_WQE_DATA_OFFSET_UD : VRDMA_WQE_DATA_OFFSET;
+    sq.is_xrc = attr.qp_type == IBV_QPT_XRC_SEND;
+    const bool long_entries = sq.is_ud || sq.is_xrc;
+    sq.data_offset = long_entries ? VRDMA_WQE_DATA_OFFSET_UD : VRDMA_WQE_DATA_OFFSET;
     sq.opcodes = opcodes_of(context, attr.qp_type);
     if (attr.cap.max_send_wr > 0) {
         sq.entries = std::bit_ceil(attr.cap.max_send_wr);
-        sq.stride =
-            vrdma_send_stride(sq.is_ud ? 1 : 0, attr.cap.max_send_sge, attr.cap.max_inline_data);
+        sq.stride = vrdma_send_stride(long_entries ? 1 : 0, attr.cap.max_send_sge,
+                                      attr.cap.max_inline_data);
         const std::uint32_t data_bytes = sq.stride - sq.data_offset;
         sq.max_sge = std::min(limits.max_sge, data_bytes / std::uint32_t{sizeof(vrdma_sge)});
         sq.max_inline = std::min(limits.max_inline, data_bytes);
@@ -154,7 +163,7 @@ tl::expected<vrdma_rsp_create_qp, driver::CommandError> create_at_device(
     body.pd = pd->handle;
     body.type = static_cast<std::uint32_t>(attr.qp_type);
     body.send_cq = qp.send_cq->handle;
-    body.recv_cq = qp.recv_cq->handle;
+    body.recv_cq = qp.recv_cq == nullptr ? VRDMA_NO_HANDLE : qp.recv_cq->handle;
     body.srq = attr.srq == nullptr ? VRDMA_NO_HANDLE : attr.srq->handle;
     body.sq_entries = qp.sq.entries;
     body.rq_entries = qp.rq.entries;
@@ -191,8 +200,16 @@ Qp* refuse(int error, const char* reason) {
 // nullptr and errno. attr.cap is what the program is told it got.
 Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     Context& context = Context::of(pd->context);
-    if (attr.qp_type != IBV_QPT_RC && attr.qp_type != IBV_QPT_UC && attr.qp_type != IBV_QPT_UD) {
-        return refuse(EOPNOTSUPP, "only RC, UC and UD queue pairs are supported");
+    const bool initiator = attr.qp_type == IBV_QPT_XRC_SEND && has_xrc(context);
+    if (attr.qp_type != IBV_QPT_RC && attr.qp_type != IBV_QPT_UC && attr.qp_type != IBV_QPT_UD &&
+        !initiator) {
+        return refuse(EOPNOTSUPP, "only RC, UC, UD and XRC queue pairs are supported");
+    }
+    if (initiator) {  // it receives nothing, whatever the program says
+        attr.recv_cq = nullptr;
+        attr.srq = nullptr;
+        attr.cap.max_recv_wr = 0;
+        attr.cap.max_recv_sge = 0;
     }
     if (context.abandoned) {
         return refuse(EIO, "a child after fork cannot use its parent's device");
@@ -208,7 +225,7 @@ Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     qp->context = &context;
     qp->doorbell = context.doorbell;
     qp->send_cq = Cq::of(attr.send_cq);
-    qp->recv_cq = Cq::of(attr.recv_cq);
+    qp->recv_cq = initiator ? nullptr : Cq::of(attr.recv_cq);
     qp->signal_all = attr.sq_sig_all != 0;
     size_queues(context, attr, *qp);
     if (Pd::of(pd)->single_threaded()) {
@@ -239,7 +256,9 @@ Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     init_base(*qp, pd, attr, *created);
     attr.cap = qp->cap;
     ++qp->send_cq->users;
-    ++qp->recv_cq->users;
+    if (qp->recv_cq != nullptr) {
+        ++qp->recv_cq->users;
+    }
     Pd::of(pd)->add_user();
     add_to_list(context, *qp);
     context.events.add(AsyncEvents::Kind::qp, &qp->base.qp, qp->async_events);
@@ -254,6 +273,9 @@ ibv_qp* create_qp(ibv_pd* pd, ibv_qp_init_attr* attr) {
 }
 
 ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
+    if (attr->qp_type == IBV_QPT_XRC_RECV) {
+        return create_target(context, attr);
+    }
     constexpr std::uint32_t kMask =
         IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS | IBV_QP_INIT_ATTR_CREATE_FLAGS;
     constexpr std::uint64_t kSendOps =
@@ -324,7 +346,7 @@ int query_qp_data_in_order(ibv_qp*, ibv_wr_opcode, std::uint32_t flags) {
 
 void discard_completions(Qp& qp) {
     discard_completions_of(*qp.send_cq, qp.base.qp.qp_num);
-    if (qp.recv_cq != qp.send_cq) {
+    if (qp.recv_cq != nullptr && qp.recv_cq != qp.send_cq) {
         discard_completions_of(*qp.recv_cq, qp.base.qp.qp_num);
     }
 }
@@ -334,6 +356,9 @@ int destroy_qp(ibv_qp* ibqp) {
     Context& context = *qp->context;
     if (context.abandoned) {
         return 0;  // the parent's; this process only forgets it
+    }
+    if (ibqp->qp_type == IBV_QPT_XRC_RECV) {
+        return destroy_target(*qp);
     }
     {
         const std::lock_guard lock(context.qp_mutex);
@@ -347,7 +372,9 @@ int destroy_qp(ibv_qp* ibqp) {
         context.qp_table.remove(ibqp->qp_num);
     }
     --qp->send_cq->users;
-    --qp->recv_cq->users;
+    if (qp->recv_cq != nullptr) {
+        --qp->recv_cq->users;
+    }
     context.events.remove(ibqp);
     wait_for_acknowledgement(ibqp->mutex, ibqp->cond, ibqp->events_completed,
                              qp->async_events.sent);

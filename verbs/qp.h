@@ -22,7 +22,7 @@ struct SendBuilder {
     vrdma_send_wqe* wqe = nullptr;  // the entry being built; nullptr before the first
     std::uint32_t head = 0;         // entries begun, counted on from the queue's head
     int error = 0;                  // the first; wr_complete hands it back
-    bool addressed = false;         // UD: the entry has its address
+    bool addressed = false;         // UD: the entry has its address; XRC: its SRQ
 };
 
 struct Qp {

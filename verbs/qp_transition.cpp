@@ -1,8 +1,8 @@
-// The table of IBA 11.2.5.2 ("Modify queue pair") for the types RC, UC and UD, without what this
-// device does not have: alternate paths, migration, resizing. One row for each transition, with the
-// attributes that must be there and those that may; the new state itself is always given, and the
-// current state may be given wherever a program can know it better than its library (out of RTR,
-// RTS, SQD, SQE).
+// The table of IBA 11.2.5.2 ("Modify queue pair") for the types RC, UC, UD and XRC, without what
+// this device does not have: alternate paths, migration, resizing. One row for each transition,
+// with the attributes that must be there and those that may; the new state itself is always given,
+// and the current state may be given wherever a program can know it better than its library (out of
+// RTR, RTS, SQD, SQE).
 //
 // To RESET and to ERR is allowed from every state and takes no attribute. The device checks the
 // same again; this copy exists so that a program's mistake is answered without a round trip, and so
@@ -38,6 +38,14 @@ constexpr std::uint32_t kPathRc = kPathUc | IBV_QP_PORT | IBV_QP_TIMEOUT | IBV_Q
                                   IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC |
                                   IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
 
+// An initiator is the sending half of RC, a target the receiving one.
+constexpr std::uint32_t kRtsXrcTarget = IBV_QP_TIMEOUT | IBV_QP_SQ_PSN;
+constexpr std::uint32_t kPathXrcInitiator = kPathUc | IBV_QP_PORT | IBV_QP_TIMEOUT |
+                                            IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                                            IBV_QP_MAX_QP_RD_ATOMIC;
+constexpr std::uint32_t kPathXrcTarget =
+    kPathUc | IBV_QP_PORT | IBV_QP_TIMEOUT | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
+
 // clang-format off
 constexpr auto kRows = std::to_array<Row>({
     {IBV_QPS_RESET, IBV_QPS_INIT, IBV_QPT_RC, kInitRcUc, 0},
@@ -66,11 +74,28 @@ constexpr auto kRows = std::to_array<Row>({
     {IBV_QPS_SQD,   IBV_QPS_SQD,  IBV_QPT_UD, 0, IBV_QP_PKEY_INDEX | IBV_QP_QKEY},
     {IBV_QPS_SQE,   IBV_QPS_RTS,  IBV_QPT_UC, 0, kRunningRcUc},
     {IBV_QPS_SQE,   IBV_QPS_RTS,  IBV_QPT_UD, 0, kRunningUd},
+    {IBV_QPS_RESET, IBV_QPS_INIT, IBV_QPT_XRC_SEND, kInitRcUc, 0},
+    {IBV_QPS_RESET, IBV_QPS_INIT, IBV_QPT_XRC_RECV, kInitRcUc, 0},
+    {IBV_QPS_INIT,  IBV_QPS_INIT, IBV_QPT_XRC_SEND, 0, kInitRcUc},
+    {IBV_QPS_INIT,  IBV_QPS_INIT, IBV_QPT_XRC_RECV, 0, kInitRcUc},
+    {IBV_QPS_INIT,  IBV_QPS_RTR,  IBV_QPT_XRC_SEND, kRtrUc, IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX},
+    {IBV_QPS_INIT,  IBV_QPS_RTR,  IBV_QPT_XRC_RECV, kRtrRc, IBV_QP_ACCESS_FLAGS | IBV_QP_PKEY_INDEX},
+    {IBV_QPS_RTR,   IBV_QPS_RTS,  IBV_QPT_XRC_SEND, kRtsRc,        kRunningRcUc},
+    {IBV_QPS_RTR,   IBV_QPS_RTS,  IBV_QPT_XRC_RECV, kRtsXrcTarget, kRunningRc},
+    {IBV_QPS_RTS,   IBV_QPS_RTS,  IBV_QPT_XRC_SEND, 0, kRunningRcUc},
+    {IBV_QPS_RTS,   IBV_QPS_RTS,  IBV_QPT_XRC_RECV, 0, kRunningRc},
+    {IBV_QPS_RTS,   IBV_QPS_SQD,  IBV_QPT_XRC_SEND, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY},
+    {IBV_QPS_RTS,   IBV_QPS_SQD,  IBV_QPT_XRC_RECV, 0, IBV_QP_EN_SQD_ASYNC_NOTIFY},
+    {IBV_QPS_SQD,   IBV_QPS_RTS,  IBV_QPT_XRC_SEND, 0, kRunningRcUc},
+    {IBV_QPS_SQD,   IBV_QPS_RTS,  IBV_QPT_XRC_RECV, 0, kRunningRc},
+    {IBV_QPS_SQD,   IBV_QPS_SQD,  IBV_QPT_XRC_SEND, 0, kPathXrcInitiator},
+    {IBV_QPS_SQD,   IBV_QPS_SQD,  IBV_QPT_XRC_RECV, 0, kPathXrcTarget},
 });
 // clang-format on
 
 bool is_supported(ibv_qp_type type) {
-    return type == IBV_QPT_RC || type == IBV_QPT_UC || type == IBV_QPT_UD;
+    return type == IBV_QPT_RC || type == IBV_QPT_UC || type == IBV_QPT_UD ||
+           type == IBV_QPT_XRC_SEND || type == IBV_QPT_XRC_RECV;
 }
 
 std::optional<Row> find_row(const QpTransition& transition) {

@@ -20,9 +20,9 @@ void note_error(Qp& qp, int error) {
     }
 }
 
-// A datagram that was begun and has no address.
+// A datagram that was begun and has no address, an XRC request that names no SRQ.
 void check_addressed(Qp& qp) {
-    if (qp.sq.is_ud && qp.builder.wqe != nullptr && !qp.builder.addressed) {
+    if ((qp.sq.is_ud || qp.sq.is_xrc) && qp.builder.wqe != nullptr && !qp.builder.addressed) {
         note_error(qp, EINVAL);
     }
 }
@@ -53,6 +53,9 @@ vrdma_send_wqe* begin(Qp& qp, ibv_wr_opcode opcode) {
     vrdma_send_wqe* wqe = sq.slot(builder.head);
     ++builder.head;
     builder.addressed = false;
+    if (sq.is_xrc) {
+        wqe->xrc = {};
+    }
     wqe->opcode = kWqeOpcode[opcode];
     wqe->flags = wqe_flags_of(flags);
     wqe->sge_count = 0;
@@ -162,6 +165,19 @@ void wr_set_ud_addr(ibv_qp_ex* qp_ex, ibv_ah* ah, std::uint32_t qpn, std::uint32
     qp.builder.addressed = true;
 }
 
+void wr_set_xrc_srqn(ibv_qp_ex* qp_ex, std::uint32_t srqn) {
+    Qp& qp = *Qp::of(qp_ex);
+    if (qp.builder.wqe == nullptr) {
+        return;
+    }
+    if (!qp.sq.is_xrc || srqn >> 24U != 0) {
+        note_error(qp, EINVAL);
+        return;
+    }
+    qp.builder.wqe->xrc.remote_srqn = srqn;
+    qp.builder.addressed = true;
+}
+
 void wr_set_sge_list(ibv_qp_ex* qp_ex, std::size_t count, const ibv_sge* list) {
     Qp& qp = *Qp::of(qp_ex);
     vrdma_send_wqe* wqe = qp.builder.wqe;
@@ -177,7 +193,8 @@ void wr_set_sge_list(ibv_qp_ex* qp_ex, std::size_t count, const ibv_sge* list) {
         note_error(qp, EINVAL);
         return;
     }
-    auto* to = atomic ? &wqe->atomic.result : reinterpret_cast<vrdma_sge*>(data_of(qp.sq, *wqe));
+    auto* to =
+        atomic ? atomic_result_of(qp.sq, *wqe) : reinterpret_cast<vrdma_sge*>(data_of(qp.sq, *wqe));
     wqe->sge_count = write_sges(to, list, static_cast<std::uint32_t>(count));
 }
 
@@ -261,6 +278,7 @@ void set_builder_functions(ibv_qp_ex& qp) {
     qp.wr_send = wr_send;
     qp.wr_send_imm = wr_send_imm;
     qp.wr_set_ud_addr = wr_set_ud_addr;
+    qp.wr_set_xrc_srqn = wr_set_xrc_srqn;
     qp.wr_set_inline_data = wr_set_inline_data;
     qp.wr_set_inline_data_list = wr_set_inline_data_list;
     qp.wr_set_sge = wr_set_sge;

@@ -71,6 +71,11 @@ static_assert(IBV_WR_RDMA_WRITE == 0 && IBV_WR_SEND == 2 && IBV_WR_RDMA_READ == 
     return reinterpret_cast<std::byte*>(&wqe) + sq.data_offset;
 }
 
+// Where an atomic's only SGE stands.
+[[nodiscard]] inline vrdma_sge* atomic_result_of(const SendQueue& sq, vrdma_send_wqe& wqe) {
+    return sq.is_xrc ? reinterpret_cast<vrdma_sge*>(data_of(sq, wqe)) : &wqe.atomic.result;
+}
+
 // Writes count SGEs, without the empty ones: the device would have to look up their lkey for
 // nothing. Returns how many were written.
 [[nodiscard]] inline std::uint8_t write_sges(vrdma_sge* to, const ibv_sge* from,
@@ -83,6 +88,13 @@ static_assert(IBV_WR_RDMA_WRITE == 0 && IBV_WR_SEND == 2 && IBV_WR_RDMA_READ == 
         }
     }
     return written;
+}
+
+// Clears what an entry of an XRC initiator has beside its data.
+[[nodiscard]] inline SendRefusal write_remote_srq(vrdma_send_wqe& wqe, std::uint32_t srqn) {
+    wqe.xrc = {.compare_add = 0, .swap = 0, .remote_srqn = srqn, .reserved = {}};
+    return srqn >> 24U == 0 ? SendRefusal{}
+                            : SendRefusal{EINVAL, "qp_type.xrc.remote_srqn: a number has 24 bits"};
 }
 
 inline void write_address(vrdma_send_wqe& wqe, const ibv_ah& ah, std::uint32_t qpn,

@@ -14,7 +14,9 @@
 namespace vrdma::verbs {
 
 struct Context;
+struct Cq;
 struct Pd;
+struct Xrcd;
 
 struct Srq {
     verbs_abi::VerbsSrq base{};  // first: an ibv_srq* is a Srq*
@@ -31,6 +33,7 @@ struct Srq {
     std::uint32_t handle = 0;
     driver::QueueBlock block;
     Pd* pd = nullptr;
+    Cq* cq = nullptr;  // of an XRC SRQ
     AsyncEventCount async_events;
 
     [[nodiscard]] static Srq* of(ibv_srq* srq) { return reinterpret_cast<Srq*>(srq); }
@@ -41,6 +44,8 @@ struct Srq {
 };
 
 [[nodiscard]] ibv_srq* create_srq(ibv_pd* pd, ibv_srq_init_attr* attr);
+[[nodiscard]] ibv_srq* create_srq_ex(ibv_context* context, ibv_srq_init_attr_ex* attr);
+int get_srq_num(ibv_srq* srq, std::uint32_t* number);
 int modify_srq(ibv_srq* srq, ibv_srq_attr* attr, int mask);
 int query_srq(ibv_srq* srq, ibv_srq_attr* attr);
 int destroy_srq(ibv_srq* srq);

@@ -25,6 +25,7 @@ struct alignas(kCacheLineBytes) SendQueue {
     QueueLock lock;
     bool postable = false;  // the state allows posting: RTS, SQD, SQE, ERR
     bool is_ud = false;
+    bool is_xrc = false;
     std::uint8_t data_offset = VRDMA_WQE_DATA_OFFSET;
     std::uint32_t opcodes = 0;  // bit of each ibv_wr_opcode that the type allows
     std::uint32_t entries = 0;

@@ -77,6 +77,7 @@ class CommandJob final : public platform::Job {
         uint32_t handle = 0;
         std::memcpy(&handle, response_.data(), sizeof handle);
         connection_->settle(charge_, done, handle);
+        connection_->settle_xrc_file(header_, field<uint32_t>(message_, kBody), done, handle);
         connection_->environment_.reclaimer.reclaim();
         connection_->respond(header_, done ? VRDMA_STATUS_OK : outcome_.refusal.status,
                              outcome_.refusal.text,
@@ -290,6 +291,7 @@ void Connection::warn(std::string_view what) {
 
 uint64_t Connection::features() const {
     return VRDMA_FEATURE_PEER_DEATH | VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS |
+           VRDMA_FEATURE_XRC |
            (environment_.vnic->process_memory ? VRDMA_FEATURE_PROCESS_MEMORY : 0U) |
            (environment_.vnic->userfault_device.is_open() ? VRDMA_FEATURE_USERFAULT : 0U);
 }
@@ -373,11 +375,15 @@ void Connection::open(const vrdma_command_header& header, Received& received) {
     submit(std::make_unique<OpenJob>(shared_from_this(), header, *request, context, pair[1]));
 }
 
-std::optional<std::string> Connection::attach(const vrdma_command_header& header,
-                                              Received& received, Attachment& attachment) {
+std::optional<Connection::Refused> Connection::attach(const vrdma_command_header& header,
+                                                      Received& received, Attachment& attachment) {
+    const auto invalid = [](const char* reason) { return Refused{VRDMA_STATUS_INVALID, reason}; };
+    if (header.opcode == VRDMA_CMD_OPEN_XRCD && !received.files.empty()) {
+        return attach_xrc_file(received, attachment);
+    }
     if (header.opcode == VRDMA_CMD_CREATE_CHANNEL) {
         if (received.files.size() != 1 || !platform::is_private_socket(received.files[0])) {
-            return "a channel needs one end of a socketpair of AF_UNIX, SOCK_SEQPACKET";
+            return invalid("a channel needs one end of a socketpair of AF_UNIX, SOCK_SEQPACKET");
         }
         attachment.file = std::exchange(received.files[0], -1);
         return std::nullopt;
@@ -388,18 +394,61 @@ std::optional<std::string> Connection::attach(const vrdma_command_header& header
     const auto request =
         read_body<vrdma_cmd_add_region>(std::span(received.message).subspan(kBody));
     if (!request || received.files.size() != 1) {
-        return "a region needs its body and one descriptor";
+        return invalid("a region needs its body and one descriptor");
     }
     const bool writable = (request->flags & VRDMA_REGION_WRITABLE) != 0;
     const auto mapping =
         platform::map_shared(received.files[0], request->offset, request->length, writable, false);
     if (!mapping) {
-        return mapping.error();
+        return invalid(mapping.error());
     }
     attachment.base = mapping->base;
     attachment.broken = mapping->broken;
     attachment.may_shrink = mapping->may_shrink;
     return std::nullopt;
+}
+
+std::optional<Connection::Refused> Connection::attach_xrc_file(Received& received,
+                                                               Attachment& attachment) {
+    const std::optional<platform::FileIdentity> identity =
+        received.files.size() == 1 ? platform::identity_of(received.files[0]) : std::nullopt;
+    if (!identity) {
+        return Refused{VRDMA_STATUS_INVALID,
+                       "an XRC domain has one file, and its inode must be known to the service"};
+    }
+    if (!environment_.vnic->xrc_files.claim(*identity, environment_.worker_index)) {
+        warn("an XRC domain is shared by programs on two workers: set placement = \"network\"");
+        return Refused{VRDMA_STATUS_UNSUPPORTED,
+                       "the file's XRC domain is on another worker (the service's placement)"};
+    }
+    new_xrc_file_ = XrcFile{*identity, std::exchange(received.files[0], -1)};
+    attachment.has_inode = true;
+    attachment.device = identity->device;
+    attachment.inode = identity->inode;
+    return std::nullopt;
+}
+
+void Connection::settle_xrc_file(const vrdma_command_header& header, uint32_t named, bool succeeded,
+                                 uint32_t made) {
+    if (header.opcode == VRDMA_CMD_OPEN_XRCD && new_xrc_file_) {
+        if (succeeded) {
+            xrc_files_.emplace(made, *new_xrc_file_);
+        } else {
+            forget_xrc_file(*new_xrc_file_);
+        }
+        new_xrc_file_.reset();
+        return;
+    }
+    const auto found = xrc_files_.find(named);
+    if (header.opcode == VRDMA_CMD_CLOSE_XRCD && succeeded && found != xrc_files_.end()) {
+        forget_xrc_file(found->second);
+        xrc_files_.erase(found);
+    }
+}
+
+void Connection::forget_xrc_file(const XrcFile& file) {
+    environment_.vnic->xrc_files.release(file.identity);
+    environment_.vnic->aside.close_all({file.file});
 }
 
 Connection::Charge Connection::charge_of(const vrdma_command_header& header,
@@ -448,11 +497,21 @@ Connection::Charge Connection::charge_of(const vrdma_command_header& header,
             return takes(Resource::Cqs);
         case VRDMA_CMD_DESTROY_CQ:
             return frees(Resource::Cqs);
+        case VRDMA_CMD_OPEN_XRCD: {
+            Charge charge = takes(Resource::Xrcds);
+            charge.amounts[Resource::Files] = 1;
+            return charge;
+        }
+        case VRDMA_CMD_CLOSE_XRCD:
+            return frees(Resource::Xrcds);
         case VRDMA_CMD_CREATE_SRQ:
+        case VRDMA_CMD_CREATE_XRC_SRQ:
             return takes(Resource::Srqs);
         case VRDMA_CMD_DESTROY_SRQ:
             return frees(Resource::Srqs);
         case VRDMA_CMD_CREATE_QP:
+        case VRDMA_CMD_CREATE_XRC_TARGET:
+        case VRDMA_CMD_OPEN_XRC_TARGET:  // it may be the last that keeps the target
             return takes(Resource::Qps);
         case VRDMA_CMD_DESTROY_QP:
             return frees(Resource::Qps);
@@ -492,8 +551,9 @@ void Connection::settle(const Charge& charge, bool succeeded, uint32_t handle) {
     const auto name = [&charge](uint32_t object) {
         return static_cast<uint64_t>(charge.resource) << 32 | object;
     };
-    const bool has_extent =
-        charge.resource == Resource::Mrs || charge.resource == Resource::Regions;
+    const bool has_extent = charge.resource == Resource::Mrs ||
+                            charge.resource == Resource::Regions ||
+                            charge.resource == Resource::Xrcds;
     if (charge.kind == Charge::Kind::Takes) {
         if (!succeeded) {
             give_back(charge.amounts);
@@ -541,9 +601,9 @@ void Connection::command(const vrdma_command_header& header, Received& received)
         return;
     }
     Attachment attachment;
-    if (const std::optional<std::string> bad = attach(header, received, attachment)) {
+    if (const std::optional<Refused> bad = attach(header, received, attachment)) {
         settle(charge, false, 0);
-        respond(header, VRDMA_STATUS_INVALID, *bad, {});
+        respond(header, bad->status, bad->reason, {});
         return;
     }
     submit(std::make_unique<CommandJob>(shared_from_this(), header, std::move(received.message),
@@ -686,6 +746,10 @@ void Connection::tear_down() {
     }
     boost::system::error_code ignored;
     socket_.close(ignored);
+    for (const auto& [handle, file] : xrc_files_) {
+        forget_xrc_file(file);
+    }
+    xrc_files_.clear();
     environment_.vnic->quota.give_back(used_);
     used_ = ResourceCounts{};
     environment_.gone(shared_from_this());

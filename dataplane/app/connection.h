@@ -13,6 +13,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "dataplane/app/mailbox.h"
+#include "dataplane/app/xrc_files.h"
 #include "dataplane/platform/aside.h"
 #include "dataplane/platform/owned_file.h"
 #include "dataplane/platform/tenant_ports.h"
@@ -30,6 +31,7 @@ struct AttachedVnic {
     bool process_memory = true;            // regions of kind PROCESS are accepted
     platform::OwnedFile userfault_device;  // for its tenants; not open: they get none
     Quota quota{ResourceCounts{}};
+    XrcFiles xrc_files;
     platform::Aside aside;
     std::chrono::steady_clock::time_point quiet_until;  // of warnings that tenants can cause
 };
@@ -81,8 +83,20 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void handle(Received received);
     void open(const vrdma_command_header& header, Received& received);
     void command(const vrdma_command_header& header, Received& received);
-    [[nodiscard]] std::optional<std::string> attach(const vrdma_command_header& header,
-                                                    Received& received, Attachment& attachment);
+    // Why a command is refused.
+    struct Refused {
+        vrdma_status status;
+        std::string reason;
+    };
+    [[nodiscard]] std::optional<Refused> attach(const vrdma_command_header& header,
+                                                Received& received, Attachment& attachment);
+    // OPEN_XRCD with a file. It stays open as long as the handle: so long no other file is its inode.
+    [[nodiscard]] std::optional<Refused> attach_xrc_file(Received& received,
+                                                         Attachment& attachment);
+    void settle_xrc_file(const vrdma_command_header& header, uint32_t named, bool succeeded,
+                         uint32_t made);
+    struct XrcFile;
+    void forget_xrc_file(const XrcFile& file);
     [[nodiscard]] Charge charge_of(const vrdma_command_header& header,
                                    const std::vector<std::byte>& message) const;
     // What is used up, when the charge is more than there is; then nothing was taken.
@@ -123,6 +137,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
     uint32_t checks_ = 0;
     bool ending_ = false;
     ResourceCounts used_;
+    // Files of XRC domains: of the handle that is being made, and by handle.
+    struct XrcFile {
+        platform::FileIdentity identity;
+        int file;
+    };
+    std::optional<XrcFile> new_xrc_file_;
+    std::unordered_map<uint32_t, XrcFile> xrc_files_;
     // What an object was charged, where that is not one of its kind. By kind and handle.
     std::unordered_map<uint64_t, ResourceCounts> charged_;
     std::vector<std::byte> buffer_;

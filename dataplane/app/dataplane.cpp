@@ -21,6 +21,7 @@
 namespace vrdma::app {
 namespace {
 
+constexpr uint32_t kXrcds = 4096;  // of a worker; searched one by one
 constexpr uint32_t kMostMws =
     16384;  // 14 of the 24 bits of a window's name: the rest is generation
 
@@ -99,6 +100,7 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
     limits.extra_ranges = limits.mrs;
     limits.mws = std::min(limits.mrs, kMostMws);
     limits.regions = limits.mrs;
+    limits.xrcds = kXrcds;
     limits.channels = limits.cqs;
     limits.contexts = share(host.max_contexts, shards, kMaxContextsPerShard);
     limits.remotes = configuration.ports.empty() ? 1 : limits.qps;

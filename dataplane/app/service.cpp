@@ -60,10 +60,13 @@ constexpr uint32_t kShares = 4;
 constexpr uint32_t kFewestRegions = 64;  // queues need some, too
 constexpr uint64_t kQueueBytes = uint64_t{16} << 30;
 
+constexpr uint32_t kMostXrcdsOfVnic = 1024;
+
 ResourceCounts make_limits(const control::VnicQuotas& quotas) {
     ResourceCounts limits;
     limits[Resource::Contexts] = quotas.max_contexts;
     limits[Resource::Pds] = quotas.max_pds;
+    limits[Resource::Xrcds] = std::min(quotas.max_pds, kMostXrcdsOfVnic);
     limits[Resource::Mrs] = quotas.max_mrs;
     limits[Resource::Mws] = quotas.max_mrs;  // as many windows as regions
     limits[Resource::Cqs] = quotas.max_cqs;

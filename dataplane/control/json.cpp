@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::array<std::string_view, 7> kQpStates{"RESET", "INIT", "RTR", "RTS",
                                                     "SQD",   "SQE",  "ERR"};
-constexpr std::array<std::string_view, 5> kQpTypes{"", "", "RC", "UC", "UD"};
+constexpr std::array<std::string_view, 11> kQpTypes{"", "", "RC", "UC",       "UD",      "",
+                                                    "", "", "",   "XRC_SEND", "XRC_RECV"};
 constexpr std::array<std::string_view, 3> kMigrations{"MIGRATED", "REARM", "ARMED"};
 constexpr std::array<std::string_view, 8> kAccess{"local_write",   "remote_write", "remote_read",
                                                   "remote_atomic", "mw_bind",      "zero_based",

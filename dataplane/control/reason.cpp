@@ -110,6 +110,10 @@ ReasonText text_of(vrdma_reason reason) {
             return {"rkey_qp",
                     "a type 2 memory window works through another queue pair of the peer",
                     "the peer must bind the window on the queue pair that is connected here"};
+        case VRDMA_REASON_XRC_SRQ:
+            return {"xrc_srq", "no SRQ of the peer's XRC domain has the number that was named",
+                    "check the exchange of SRQ numbers, and that the SRQ and the target queue pair "
+                    "were made in one domain"};
         case VRDMA_REASON_PEER_UNREACHABLE:
             return {"peer_unreachable", "no vNIC of this network has the destination's address",
                     "check the destination GID, and that its vNIC exists and is up"};

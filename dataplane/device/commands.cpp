@@ -81,6 +81,16 @@ Commands::Result Commands::dispatch(const CommandCall& call) {
             return query_qp(call);
         case VRDMA_CMD_DESTROY_QP:
             return destroy_qp(call);
+        case VRDMA_CMD_OPEN_XRCD:
+            return open_xrcd(call);
+        case VRDMA_CMD_CLOSE_XRCD:
+            return close_xrcd(call);
+        case VRDMA_CMD_CREATE_XRC_SRQ:
+            return create_xrc_srq(call);
+        case VRDMA_CMD_CREATE_XRC_TARGET:
+            return create_xrc_target(call);
+        case VRDMA_CMD_OPEN_XRC_TARGET:
+            return open_xrc_target(call);
         default:
             return refuse(VRDMA_STATUS_UNSUPPORTED, "unknown command");
     }
@@ -149,7 +159,7 @@ Commands::Result Commands::dealloc_pd(const CommandCall& call) {
 }
 
 void Commands::tell_peer(const Qp& qp) {
-    if (qp.type != VRDMA_QPT_RC || qp.state < VRDMA_QPS_RTR || qp.state == VRDMA_QPS_ERR) {
+    if (!is_reliable(qp.type) || qp.state < VRDMA_QPS_RTR || qp.state == VRDMA_QPS_ERR) {
         return;
     }
     const DeviceState::Home home = state_.home_of(qp.attributes.dest_qpn);
@@ -165,7 +175,12 @@ void Commands::tell_peer(const Qp& qp) {
     }
     const std::optional<uint32_t> peer =
         state_.find_peer_of(qp.attributes.dest_qpn, qp.vnic, qp.qpn);
-    if (peer && state_.qps[*peer].context != qp.context) {
+    if (!peer) {
+        return;
+    }
+    // A target may outlive the context that is its first.
+    const Qp& other = state_.qps[*peer];
+    if (other.context != qp.context || other.type == VRDMA_QPT_XRC_RECV) {
         queue_pairs_.peer_died(*peer);
     }
 }
@@ -236,20 +251,26 @@ bool Commands::tear_down(Teardown& teardown) {
             case 1:
                 return slices_drained(context);
             case 2:
-                return sweep(state_.cqs, owned, [&](uint32_t i) { free_cq(i); });
-            case 3:
+                return sweep(state_.target_openings, owned,
+                             [&](uint32_t i) { free_target_opening(i, !context.closing); });
+            case 3:  // before the completion queues that the XRC ones write to
                 return sweep(state_.srqs, owned, [&](uint32_t i) { free_srq(i); });
             case 4:
+                return sweep(state_.xrcd_openings, owned,
+                             [&](uint32_t i) { free_xrcd_opening(i); });
+            case 5:
+                return sweep(state_.cqs, owned, [&](uint32_t i) { free_cq(i); });
+            case 6:
                 return sweep(state_.channels, owned, [&](uint32_t i) { free_channel(i); });
-            case 5:  // before the regions that they are bound to
+            case 7:  // before the regions that they are bound to
                 return sweep(
                     state_.mws, [&](const Mw& mw) { return mw.type != 0 && mw.context == index; },
                     [&](uint32_t i) { free_mw(i); });
-            case 6:
+            case 8:
                 return sweep(
                     state_.mrs, [&](const Mr& mr) { return mr.key != 0 && mr.context == index; },
                     [&](uint32_t i) { free_mr(i); });
-            case 7:
+            case 9:
                 return sweep(state_.pds, owned, [&](uint32_t i) {
                     state_.pds[i].present = false;
                     state_.pds.release(i);
@@ -259,7 +280,7 @@ bool Commands::tear_down(Teardown& teardown) {
                 return sweep(state_.regions, owned, [&](uint32_t i) { free_region(i); });
         }
     };
-    constexpr uint32_t kPhases = 9;
+    constexpr uint32_t kPhases = 11;
     if (context.objects == 0 && teardown.phase > 1) {
         teardown.phase = kPhases;
     } else if (phase()) {

@@ -28,6 +28,9 @@ struct Attachment {
     std::byte* base = nullptr;  // ADD_REGION of MAPPED memory
     int file = -1;              // ADD_REGION of PROCESS memory; CREATE_CHANNEL
     bool may_shrink = false;    // ADD_REGION of MAPPED memory: RegionMapping::may_shrink
+    bool has_inode = false;     // OPEN_XRCD with a file, and which one it is:
+    uint64_t device = 0;
+    uint64_t inode = 0;
 };
 
 struct CommandCall {
@@ -103,9 +106,25 @@ class Commands {
     Result modify_qp(const CommandCall& call);
     Result query_qp(const CommandCall& call);
     Result destroy_qp(const CommandCall& call);
+    Result open_xrcd(const CommandCall& call);
+    Result close_xrcd(const CommandCall& call);
+    Result create_xrc_srq(const CommandCall& call);
+    Result create_xrc_target(const CommandCall& call);
+    Result open_xrc_target(const CommandCall& call);
     Result query_port(const CommandCall& call);
     Result query_clock(const CommandCall& call);
 
+    [[nodiscard]] tl::expected<uint32_t, Refusal> make_srq(const CommandCall& call,
+                                                           const vrdma_cmd_create_srq& request);
+    // A handle of a target, whose number is the answer.
+    [[nodiscard]] Result add_target_opening(const CommandCall& call,
+                                            const vrdma_cmd_xrc_target& request, uint32_t slot);
+    // `abandoned`: its context died, and the peer is told when nobody else has the target.
+    void free_target_opening(uint32_t index, bool abandoned);
+    void free_xrcd_opening(uint32_t index);
+    // The queue pair that a handle of the caller names.
+    [[nodiscard]] std::optional<uint32_t> find_queue_pair(uint32_t handle,
+                                                          const CommandCall& call) const;
     void free_qp(uint32_t slot);
     void free_cq(uint32_t index);
     void free_srq(uint32_t index);
@@ -179,6 +198,8 @@ template <class T>
 inline tl::unexpected<Refusal> refuse(vrdma_status status, const char* text) {
     return tl::unexpected(Refusal{status, text, false});
 }
+// Handles of XRC targets are numbers of their own: those of TargetOpening with this bit.
+inline constexpr uint32_t kTargetHandle = 0x80000000;
 inline constexpr const char* kBadLength = "body length does not match the command";
 inline constexpr const char* kReserved = "a reserved field is not zero";
 // The body of a command that names one object.

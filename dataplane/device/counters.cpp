@@ -72,6 +72,9 @@ CounterText counter_text(Counter counter) {
         case Counter::RcDroppedNotConnected:
             return {"rc_dropped_not_connected",
                     "RC: request for a queue pair that is absent or not connected to the sender"};
+        case Counter::XrcSrqRefused:
+            return {"xrc_srq_refused",
+                    "XRC: request that names no SRQ of the target's domain; the target failed"};
         case Counter::WireDroppedNoQp:
             return {
                 "wire_dropped_no_qp",
@@ -161,6 +164,8 @@ CounterText reason_text(vrdma_reason reason) {
             return {"remote_recv", "the peer's receive entry could not be used"};
         case VRDMA_REASON_RKEY_QP:
             return {"rkey_qp", "memory window of another queue pair"};
+        case VRDMA_REASON_XRC_SRQ:
+            return {"xrc_srq", "no SRQ of the remote XRC domain has this number"};
         case VRDMA_REASON_PEER_UNREACHABLE:
             return {"peer_unreachable", "no such address in this network"};
         case VRDMA_REASON_PEER_SILENT:

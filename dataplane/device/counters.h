@@ -43,6 +43,7 @@ enum class Counter : uint16_t {
     UcDroppedLength,
     UcDroppedMemory,
     RcDroppedNotConnected,
+    XrcSrqRefused,
     WireDroppedNoQp,
     WireDroppedNotPeer,
     WireDroppedService,

@@ -25,6 +25,9 @@ inline constexpr uint32_t kSliceBytes = 64U << 10;
 // always one slice; another slice that would need more is made shorter.
 inline constexpr uint32_t kMaxSpansPerSlice = 2 * VRDMA_MAX_SGE;
 
+// Handles of one XRC target: each gets its events.
+inline constexpr uint32_t kMaxTargetOpenings = 256;
+
 // Work of one queue pair in one visit.
 inline constexpr uint32_t kEntriesPerVisit = 16;
 inline constexpr uint32_t kBytesPerVisit = kSliceBytes;
@@ -58,6 +61,7 @@ struct ShardLimits {
     uint32_t channels = 8192;
     uint32_t contexts = 1024;
     uint32_t remotes = 16;  // queue pairs whose peer is on another host
+    uint32_t xrcds = 1024;  // XRC domains, and as many handles of domains
 };
 
 }  // namespace vrdma

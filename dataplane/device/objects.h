@@ -39,7 +39,7 @@ struct Context {
     bool closing;   // it said CLOSE: its end is orderly
     bool detached;  // its end has begun: nothing of it is polled any more
     uint32_t vnic;
-    uint32_t objects;  // PDs, MRs, MWs, CQs, SRQs, QPs, channels and regions it still has
+    uint32_t objects;  // PDs, MRs, MWs, CQs, SRQs, QPs, channels, regions, XRC handles it still has
     // Slices of it that another shard is working on, in two rounds: what waits for them to come
     // back begins a new round and waits for the old one, however many begin meanwhile.
     std::array<uint32_t, 2> slices_in_flight;
@@ -89,7 +89,7 @@ struct Cq {
     uint32_t channel;        // kNone without
     uint32_t region;
     uint64_t cookie;
-    uint32_t users;   // QPs
+    uint32_t users;   // QPs, XRC SRQs
     uint32_t events;  // sent
     bool delayed;     // on the list of CQs whose event could not be sent yet
     bool moving;      // to another ring: entries [move_from, move_next) are there
@@ -118,10 +118,47 @@ struct Srq {
     uint32_t region;
     uint32_t users;  // QPs
     uint64_t cookie;
+    // Of an XRC SRQ:
+    uint32_t xrcd_opening;  // kNone: it is an ordinary one
+    uint32_t cq;
+    uint32_t srqn;
+    uint32_t generation;  // kept from owner to owner
+    uint64_t identity;    // never given to another SRQ; 0: ordinary
 };
 struct SrqRuntime {
     vrdma_srq_header* header = nullptr;
     std::byte* ring = nullptr;
+};
+
+// What SRQs and target queue pairs of one or several contexts have in common (IBA annex A14).
+struct Xrcd {
+    uint32_t openings;  // 0 = free entry
+    uint32_t vnic;
+    bool shared;  // named by a file
+    uint8_t reserved[7];
+    uint64_t device;  // of the file
+    uint64_t inode;
+};
+
+// A context's handle of a domain.
+struct XrcdOpening {
+    bool present;
+    uint8_t reserved[3];
+    uint32_t context;
+    uint32_t xrcd;
+    uint32_t users;  // its SRQs, and its handles of target queue pairs
+};
+
+// A context's handle of a target queue pair.
+struct TargetOpening {
+    bool present;
+    uint8_t reserved[3];
+    uint32_t context;
+    uint32_t qp;
+    uint32_t xrcd_opening;
+    uint32_t next;  // of the same queue pair; kNone: the last
+    uint32_t reserved1;
+    uint64_t cookie;
 };
 
 // What the requester of a queue pair is doing with the entry in `wqe`.
@@ -191,6 +228,11 @@ struct alignas(64) Qp {
     uint64_t receives;
     uint64_t bytes_sent;
     uint64_t bytes_received;
+    // Of an XRC target. Its `pd`, `recv_cq` and `srq` are those of the SRQ that the last request
+    // named, as long as that SRQ has this identity; its `context` is that of the first opening.
+    uint32_t xrcd;
+    uint32_t first_opening;
+    uint64_t srq_identity;
     alignas(64) std::array<std::byte, kSendWqeBytes> wqe;  // private copy of the current send entry
     std::array<vrdma_sge, VRDMA_MAX_SGE> receive_sges;  // private copy of the current receive entry
 
@@ -199,6 +241,18 @@ struct alignas(64) Qp {
     }
 };
 static_assert(sizeof(Qp) <= 2048, "memory of an idle queue pair (docs/performance.md)");
+
+// Requests are acknowledged, repeated and executed once (IBA 9.7; annex A14 for XRC).
+[[nodiscard]] constexpr bool is_reliable(uint32_t type) {
+    return type == VRDMA_QPT_RC || type == VRDMA_QPT_XRC_SEND || type == VRDMA_QPT_XRC_RECV;
+}
+[[nodiscard]] constexpr bool is_xrc(const Qp& qp) {
+    return qp.type == VRDMA_QPT_XRC_SEND || qp.type == VRDMA_QPT_XRC_RECV;
+}
+// Its send entries have 64 bytes before their data.
+[[nodiscard]] constexpr bool has_long_entries(uint32_t type) {
+    return type == VRDMA_QPT_UD || type == VRDMA_QPT_XRC_SEND;
+}
 
 struct QpRuntime {
     vrdma_qp_header* header = nullptr;

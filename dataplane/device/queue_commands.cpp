@@ -190,7 +190,8 @@ Commands::Result Commands::destroy_cq(const CommandCall& call) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such completion queue");
     }
     if (cq->users != 0) {
-        return refuse(VRDMA_STATUS_BUSY, "queue pairs still use the completion queue");
+        return refuse(VRDMA_STATUS_BUSY,
+                      "queue pairs or XRC SRQs still use the completion queue");
     }
     free_cq(request->handle);
     return size_t{0};
@@ -201,19 +202,28 @@ Commands::Result Commands::create_srq(const CommandCall& call) {
     if (!request) {
         return refuse(VRDMA_STATUS_INVALID, kBadLength);
     }
-    if (!std::has_single_bit(request->entries) || request->entries > VRDMA_MAX_QUEUE_ENTRIES) {
+    const auto index = make_srq(call, *request);
+    if (!index) {
+        return tl::unexpected(index.error());
+    }
+    return write_response(call, vrdma_handle{*index, 0});
+}
+
+tl::expected<uint32_t, Refusal> Commands::make_srq(const CommandCall& call,
+                                                   const vrdma_cmd_create_srq& request) {
+    if (!std::has_single_bit(request.entries) || request.entries > VRDMA_MAX_QUEUE_ENTRIES) {
         return refuse(VRDMA_STATUS_INVALID, "SRQ entries must be a power of two within the limit");
     }
-    if (request->max_sge > VRDMA_MAX_SGE || request->limit > request->entries) {
+    if (request.max_sge > VRDMA_MAX_SGE || request.limit > request.entries) {
         return refuse(VRDMA_STATUS_INVALID, "too many SGEs, or a limit beyond the entries");
     }
-    Pd* pd = find(state_.pds, request->pd, call);
+    Pd* pd = find(state_.pds, request.pd, call);
     if (pd == nullptr) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such protection domain");
     }
-    const uint32_t stride = vrdma_recv_stride(request->max_sge);
+    const uint32_t stride = vrdma_recv_stride(request.max_sge);
     const auto memory = queue_memory(
-        call, request->memory, sizeof(vrdma_srq_header) + uint64_t{request->entries} * stride);
+        call, request.memory, sizeof(vrdma_srq_header) + uint64_t{request.entries} * stride);
     if (!memory) {
         return tl::unexpected(memory.error());
     }
@@ -224,20 +234,22 @@ Commands::Result Commands::create_srq(const CommandCall& call) {
     Srq srq{};
     srq.present = true;
     srq.context = call.context;
-    srq.pd = request->pd;
-    srq.mask = request->entries - 1;
+    srq.pd = request.pd;
+    srq.mask = request.entries - 1;
     srq.stride = stride;
-    srq.max_sge = request->max_sge;
-    srq.limit = request->limit;
-    srq.region = request->memory.region;
-    srq.cookie = request->cookie;
+    srq.max_sge = request.max_sge;
+    srq.limit = request.limit;
+    srq.region = request.memory.region;
+    srq.cookie = request.cookie;
+    srq.xrcd_opening = kNone;
+    srq.generation = state_.srqs[*index].generation;
     state_.srqs[*index] = srq;
     state_.srq_runtime[*index] = SrqRuntime{reinterpret_cast<vrdma_srq_header*>(*memory),
                                             *memory + sizeof(vrdma_srq_header)};
     ++state_.regions[srq.region].users;
     ++pd->users;
     ++state_.contexts[call.context].objects;
-    return write_response(call, vrdma_handle{*index, 0});
+    return *index;
 }
 
 Commands::Result Commands::modify_srq(const CommandCall& call) {
@@ -272,6 +284,11 @@ void Commands::free_srq(uint32_t index) {
     Srq& srq = state_.srqs[index];
     --state_.regions[srq.region].users;
     --state_.pds[srq.pd].users;
+    if (srq.xrcd_opening != kNone) {
+        --state_.xrcd_openings[srq.xrcd_opening].users;
+        --state_.cqs[srq.cq].users;
+        srq.identity = 0;
+    }
     srq.present = false;
     state_.srq_runtime[index] = SrqRuntime{};
     --state_.contexts[srq.context].objects;

@@ -19,7 +19,7 @@ bool transition_exists(uint8_t type, uint32_t from, uint32_t to) {
             return from == VRDMA_QPS_INIT;
         case VRDMA_QPS_RTS:
             return from == VRDMA_QPS_RTR || from == VRDMA_QPS_RTS || from == VRDMA_QPS_SQD ||
-                   (from == VRDMA_QPS_SQE && type != VRDMA_QPT_RC);
+                   (from == VRDMA_QPS_SQE && !is_reliable(type));
         case VRDMA_QPS_SQD:
             return from == VRDMA_QPS_RTS || from == VRDMA_QPS_SQD;
         default:
@@ -46,9 +46,15 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     if (!request) {
         return refuse(VRDMA_STATUS_INVALID, kBadLength);
     }
+    const bool initiator = request->type == VRDMA_QPT_XRC_SEND && speaks(call, VRDMA_FEATURE_XRC);
     if (request->type != VRDMA_QPT_RC && request->type != VRDMA_QPT_UC &&
-        request->type != VRDMA_QPT_UD) {
-        return refuse(VRDMA_STATUS_UNSUPPORTED, "queue pair type must be RC, UC or UD");
+        request->type != VRDMA_QPT_UD && !initiator) {
+        return refuse(VRDMA_STATUS_UNSUPPORTED,
+                      "queue pair type must be RC, UC, UD or, if negotiated, XRC_SEND");
+    }
+    if (initiator && (request->recv_cq != VRDMA_NO_HANDLE || request->srq != VRDMA_NO_HANDLE ||
+                      request->rq_entries != 0)) {
+        return refuse(VRDMA_STATUS_INVALID, "an XRC initiator receives nothing");
     }
     if ((request->flags & ~static_cast<uint32_t>(VRDMA_QP_SIGNAL_ALL)) != 0 ||
         request->reserved != 0) {
@@ -64,7 +70,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     }
     Pd* pd = find(state_.pds, request->pd, call);
     Cq* send_cq = find(state_.cqs, request->send_cq, call);
-    Cq* recv_cq = find(state_.cqs, request->recv_cq, call);
+    Cq* recv_cq = initiator ? send_cq : find(state_.cqs, request->recv_cq, call);
     if (pd == nullptr || send_cq == nullptr || recv_cq == nullptr) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such protection domain or completion queue");
     }
@@ -78,7 +84,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
             return refuse(VRDMA_STATUS_INVALID, "a shared receive queue and a receive queue");
         }
     }
-    const uint32_t send_stride = vrdma_send_stride(request->type == VRDMA_QPT_UD ? 1 : 0,
+    const uint32_t send_stride = vrdma_send_stride(has_long_entries(request->type) ? 1 : 0,
                                                    request->max_send_sge, request->max_inline);
     const uint32_t receive_stride = vrdma_recv_stride(request->max_recv_sge);
     const uint64_t send_bytes = uint64_t{request->sq_entries} * send_stride;
@@ -116,7 +122,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     qp.windows = (context.features & VRDMA_FEATURE_MEMORY_WINDOWS) != 0;
     qp.pd = request->pd;
     qp.send_cq = request->send_cq;
-    qp.recv_cq = request->recv_cq;
+    qp.recv_cq = initiator ? request->send_cq : request->recv_cq;
     qp.srq = srq == nullptr ? kNone : request->srq;
     qp.sq_entries = request->sq_entries;
     qp.sq_stride = send_stride;
@@ -173,15 +179,20 @@ Commands::Result Commands::destroy_qp(const CommandCall& call) {
     if (!request) {
         return tl::unexpected(request.error());
     }
-    Qp* qp = find(state_.qps, request->handle, call);
-    if (qp == nullptr) {
+    const std::optional<uint32_t> slot = find_queue_pair(request->handle, call);
+    if (!slot) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
     }
-    if (qp->phase == SendPhase::InFlight) {
-        qp->halted = true;
+    Qp& qp = state_.qps[*slot];
+    if (qp.type == VRDMA_QPT_XRC_RECV) {
+        free_target_opening(request->handle & ~kTargetHandle, false);
+        return size_t{0};
+    }
+    if (qp.phase == SendPhase::InFlight) {
+        qp.halted = true;
         return defer();
     }
-    free_qp(request->handle);
+    free_qp(*slot);
     return size_t{0};
 }
 
@@ -276,14 +287,15 @@ Commands::Result Commands::modify_qp(const CommandCall& call) {
     if (!request) {
         return refuse(VRDMA_STATUS_INVALID, kBadLength);
     }
-    Qp* qp = find(state_.qps, request->handle, call);
-    if (qp == nullptr) {
+    const std::optional<uint32_t> found = find_queue_pair(request->handle, call);
+    if (!found) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
     }
+    const uint32_t slot = *found;
+    Qp* qp = &state_.qps[slot];
     if (const std::optional<Refusal> refusal = check_attributes(*qp, *request)) {
         return tl::unexpected(*refusal);
     }
-    const uint32_t slot = request->handle;
     if ((request->mask & VRDMA_QP_STATE) == 0) {
         apply_attributes(*qp, *request);
         return answer_attributes(call, *qp);
@@ -332,11 +344,11 @@ Commands::Result Commands::query_qp(const CommandCall& call) {
     if (!request) {
         return tl::unexpected(request.error());
     }
-    const Qp* qp = find(state_.qps, request->handle, call);
-    if (qp == nullptr) {
+    const std::optional<uint32_t> slot = find_queue_pair(request->handle, call);
+    if (!slot) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such queue pair");
     }
-    return answer_attributes(call, *qp);
+    return answer_attributes(call, state_.qps[*slot]);
 }
 
 Commands::Result Commands::answer_attributes(const CommandCall& call, const Qp& qp) const {

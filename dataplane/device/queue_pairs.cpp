@@ -66,7 +66,7 @@ void QueuePairs::fail_send(uint32_t slot, vrdma_wc_status status, vrdma_reason r
         flush(slot);
         return;
     }
-    if (qp.type == VRDMA_QPT_RC) {
+    if (is_reliable(qp.type)) {
         enter_error(slot, reason, std::nullopt);
         return;
     }
@@ -117,11 +117,11 @@ void QueuePairs::enter_error(uint32_t slot, vrdma_reason reason,
     std::atomic_ref(state_.qp_runtime[slot].header->in_error).store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);  // before the rings are looked at
     if (event) {
-        state_.raise(qp.context, *event, qp.cookie);
+        state_.raise(qp, *event);
     }
     flush(slot);
-    if (qp.srq != kNone) {
-        state_.raise(qp.context, VRDMA_EVENT_QP_LAST_WQE_REACHED, qp.cookie);
+    if (qp.srq != kNone && qp.type != VRDMA_QPT_XRC_RECV) {
+        state_.raise(qp, VRDMA_EVENT_QP_LAST_WQE_REACHED);
     }
 }
 
@@ -178,10 +178,12 @@ void QueuePairs::flush_receives(uint32_t slot) {
                                    .solicited = false,
                                });
     };
-    if (qp.receiving) {
+    // The SRQ of a target may be gone.
+    if (qp.receiving && (qp.type != VRDMA_QPT_XRC_RECV || state_.srq_is_bound(qp))) {
         flush_one();
     }
-    if (qp.srq != kNone) {
+    qp.receiving = false;
+    if (qp.srq != kNone || qp.type == VRDMA_QPT_XRC_RECV) {
         return;
     }
     for (uint32_t n = 0; n < kFlushedPerVisit; ++n) {

@@ -21,6 +21,10 @@ struct SentEntry {
     uint32_t length;  // of the message
     uint32_t data_offset;
     uint8_t reason;  // enum vrdma_reason, when it failed here
+
+    [[nodiscard]] const vrdma_send_wqe& entry() const {
+        return *reinterpret_cast<const vrdma_send_wqe*>(wqe.data());
+    }
 };
 
 struct Remote {

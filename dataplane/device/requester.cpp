@@ -66,7 +66,7 @@ bool Requester::start(uint32_t slot) {
             queue_pairs_.flush(slot);
         } else if (qp.state == VRDMA_QPS_SQD && qp.drained_notify) {
             qp.drained_notify = false;
-            state_.raise(qp.context, VRDMA_EVENT_SQ_DRAINED, qp.cookie);
+            state_.raise(qp, VRDMA_EVENT_SQ_DRAINED);
         }
         return false;
     }
@@ -100,10 +100,11 @@ bool Requester::start(uint32_t slot) {
 bool Requester::fill(uint32_t slot, const vrdma_send_wqe& wqe, Slice& slice) {
     Qp& qp = state_.qps[slot];
     slice.opcode = wqe.opcode;
-    slice.type = qp.type;
+    slice.type = qp.type == VRDMA_QPT_XRC_SEND ? uint8_t{VRDMA_QPT_XRC_RECV} : qp.type;
     slice.solicited = (wqe.flags & VRDMA_WQE_SOLICITED) != 0;
     slice.streaming = qp.length >= kStreamingBytes;
     slice.imm_data = wqe.imm_data;
+    slice.srqn = qp.type == VRDMA_QPT_XRC_SEND ? wqe.xrc.remote_srqn : 0;
     slice.source_qpn = qp.qpn;
     slice.source_vnic = qp.vnic;
     slice.rkey = wqe.rkey;
@@ -199,7 +200,7 @@ uint32_t Requester::step(uint32_t slot) {
     qp.phase = SendPhase::InFlight;  // an error that the slice causes must not flush this entry
     if (reachable) {
         reply = responder_.receive(vnic, qpn, slice);
-    } else if (qp.type == VRDMA_QPT_RC) {
+    } else if (is_reliable(qp.type)) {
         reply = Reply{Answer::Silent, 0, VRDMA_WC_SUCCESS, VRDMA_REASON_PEER_UNREACHABLE};
     } else if (qp.type == VRDMA_QPT_UC || vnic != kNone || !wire_.send_datagram(qp, slice)) {
         state_.counters_of(qp).add(qp.type == VRDMA_QPT_UD ? Counter::UdDroppedNoQp

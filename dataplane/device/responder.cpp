@@ -96,9 +96,9 @@ Reply Responder::receive(uint32_t vnic, uint32_t qpn, Slice& slice) {
                state_.peer_vnic(qp) == slice.source_vnic;
     }();
     if (!usable) {
-        counters.add(slice.type == VRDMA_QPT_RC ? Counter::RcDroppedNotConnected
-                                                : Counter::UcDroppedNoQp);
-        return Reply{slice.type == VRDMA_QPT_RC ? Answer::Silent : Answer::Ack, 0, VRDMA_WC_SUCCESS,
+        counters.add(is_reliable(slice.type) ? Counter::RcDroppedNotConnected
+                                             : Counter::UcDroppedNoQp);
+        return Reply{is_reliable(slice.type) ? Answer::Silent : Answer::Ack, 0, VRDMA_WC_SUCCESS,
                      VRDMA_REASON_PEER_SILENT};
     }
     return receive_connected(*slot, slice);
@@ -118,12 +118,33 @@ void Responder::note_contact(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     if (qp.state == VRDMA_QPS_RTR && !qp.established) {
         qp.established = true;
-        state_.raise(qp.context, VRDMA_EVENT_COMM_EST, qp.cookie);
+        state_.raise(qp, VRDMA_EVENT_COMM_EST);
     }
+}
+
+Reply Responder::refuse_srq(uint32_t slot) {
+    state_.counters_of(state_.qps[slot]).add(Counter::XrcSrqRefused);
+    return refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_XRC_SRQ, VRDMA_EVENT_QP_REQ_ERR);
+}
+
+std::optional<Reply> Responder::bind_target(uint32_t slot, uint32_t srqn, bool first) {
+    Qp& qp = state_.qps[slot];
+    if (!state_.bind_srq(qp, srqn, first)) {
+        return refuse_srq(slot);
+    }
+    if (state_.cqs[qp.recv_cq].overflowed) {
+        return refuse(slot, VRDMA_WC_REM_OP_ERR, VRDMA_REASON_REMOTE_RECV, VRDMA_EVENT_QP_FATAL);
+    }
+    return std::nullopt;
 }
 
 Reply Responder::receive_connected(uint32_t slot, Slice& slice) {
     note_contact(slot);
+    if (state_.qps[slot].type == VRDMA_QPT_XRC_RECV) [[unlikely]] {
+        if (const std::optional<Reply> no = bind_target(slot, slice.srqn, slice.first)) {
+            return *no;
+        }
+    }
     switch (slice.opcode) {
         case VRDMA_WQE_SEND:
         case VRDMA_WQE_SEND_WITH_IMM:
@@ -146,7 +167,7 @@ Reply Responder::receive_connected(uint32_t slot, Slice& slice) {
 Reply Responder::refuse(uint32_t slot, vrdma_wc_status status, vrdma_reason reason,
                         vrdma_event_type event) {
     Qp& qp = state_.qps[slot];
-    if (qp.type != VRDMA_QPT_RC) {
+    if (!is_reliable(qp.type)) {
         state_.counters_of(qp).add(uc_drop_counter(reason));
         return Reply{};
     }
@@ -158,7 +179,7 @@ Reply Responder::refuse_receive(uint32_t slot, vrdma_wc_status local_status,
                                 vrdma_reason local_reason, vrdma_wc_status remote_status,
                                 vrdma_reason remote_reason) {
     Qp& qp = state_.qps[slot];
-    const bool reliable = qp.type == VRDMA_QPT_RC;
+    const bool reliable = is_reliable(qp.type);
     if (!reliable) {
         state_.counters_of(qp).add(uc_drop_counter(remote_reason));
     }
@@ -168,7 +189,7 @@ Reply Responder::refuse_receive(uint32_t slot, vrdma_wc_status local_status,
 
 Reply Responder::refuse_length(uint32_t slot) {
     Qp& qp = state_.qps[slot];
-    if (qp.type == VRDMA_QPT_RC) {
+    if (is_reliable(qp.type)) {
         queue_pairs_.fail_receive(slot, VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_RECV_LENGTH);
         return Reply{Answer::Nak, 0, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_REMOTE_RECV_LENGTH};
     }
@@ -186,7 +207,7 @@ std::optional<Reply> Responder::need_receive(uint32_t slot) {
     if (!none) {
         return std::nullopt;
     }
-    if (qp.type != VRDMA_QPT_RC) {
+    if (!is_reliable(qp.type)) {
         state_.counters_of(qp).add(Counter::UcDroppedNoReceive);
         return Reply{};
     }
@@ -382,19 +403,24 @@ Reply Responder::write(uint32_t slot, Slice& slice) {
     return Reply{};
 }
 
-tl::expected<RemoteTarget, Reply> Responder::check_read(uint32_t slot, uint32_t rkey,
-                                                        uint64_t address, uint64_t length) {
+tl::expected<RemoteTarget, Reply> Responder::check_read(uint32_t slot, const ReadAccess& access) {
     Qp& qp = state_.qps[slot];
-    if (qp.type != VRDMA_QPT_RC || (qp.attributes.access & VRDMA_ACCESS_REMOTE_READ) == 0 ||
+    if (!is_reliable(qp.type) || (qp.attributes.access & VRDMA_ACCESS_REMOTE_READ) == 0 ||
         qp.attributes.max_dest_rd_atomic == 0) {
         return tl::unexpected(
             refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_QP_ACCESS, VRDMA_EVENT_QP_REQ_ERR));
     }
-    if (length == 0) {
-        return RemoteTarget{nullptr, address};
+    // A target may be bound to another SRQ by now: it answers later requests meanwhile.
+    const std::optional<uint32_t> pd = state_.domain_of(qp, access.srqn);
+    if (!pd) {
+        return tl::unexpected(refuse_srq(slot));
+    }
+    if (access.length == 0) {
+        return RemoteTarget{nullptr, access.address};
     }
     const auto target =
-        state_.check_remote(qp, Access{rkey, qp.pd, address, length, VRDMA_ACCESS_REMOTE_READ});
+        state_.check_remote(qp, Access{access.rkey, *pd, access.address, access.length,
+                                       VRDMA_ACCESS_REMOTE_READ});
     if (!target) {
         return tl::unexpected(
             refuse(slot, VRDMA_WC_REM_ACCESS_ERR, target.error(), VRDMA_EVENT_QP_ACCESS_ERR));
@@ -407,7 +433,10 @@ Reply Responder::refuse_read(uint32_t slot) {
 }
 
 Reply Responder::read(uint32_t slot, Slice& slice) {
-    const auto target = check_read(slot, slice.rkey, slice.remote_address, slice.total);
+    const auto target = check_read(slot, {.rkey = slice.rkey,
+                                          .srqn = slice.srqn,
+                                          .address = slice.remote_address,
+                                          .length = slice.total});
     if (!target) {
         return target.error();
     }
@@ -433,7 +462,7 @@ Reply Responder::read(uint32_t slot, Slice& slice) {
 
 Reply Responder::atomic(uint32_t slot, Slice& slice) {
     Qp& qp = state_.qps[slot];
-    if (qp.type != VRDMA_QPT_RC || (qp.attributes.access & VRDMA_ACCESS_REMOTE_ATOMIC) == 0 ||
+    if (!is_reliable(qp.type) || (qp.attributes.access & VRDMA_ACCESS_REMOTE_ATOMIC) == 0 ||
         qp.attributes.max_dest_rd_atomic == 0) {
         return refuse(slot, VRDMA_WC_REM_INV_REQ_ERR, VRDMA_REASON_QP_ACCESS,
                       VRDMA_EVENT_QP_REQ_ERR);

@@ -23,8 +23,14 @@ class Responder {
     [[nodiscard]] Reply receive_datagram(uint32_t slot, Slice& slice, const Grh& grh);
     // The memory that the peer may read this from; without MR for no bytes, which need none. The
     // queue pair fails if it may not.
-    [[nodiscard]] tl::expected<RemoteTarget, Reply> check_read(uint32_t slot, uint32_t rkey,
-                                                               uint64_t address, uint64_t length);
+    struct ReadAccess {
+        uint32_t rkey;
+        uint32_t srqn;  // for an XRC target
+        uint64_t address;
+        uint64_t length;
+    };
+    [[nodiscard]] tl::expected<RemoteTarget, Reply> check_read(uint32_t slot,
+                                                               const ReadAccess& access);
     // The first packet of its peer, whatever it asks for: COMM_EST in RTR (IBA 11.6.3.2).
     void note_contact(uint32_t slot);
     // Its memory is gone while it is being read.
@@ -42,6 +48,10 @@ class Responder {
     // UC.
     [[nodiscard]] Reply refuse(uint32_t slot, vrdma_wc_status status, vrdma_reason reason,
                                vrdma_event_type event);
+    // What a request for an XRC target names counts for it (DeviceState::bind_srq). The queue pair
+    // fails if there is no such SRQ, or its completions have no room.
+    [[nodiscard]] std::optional<Reply> bind_target(uint32_t slot, uint32_t srqn, bool first);
+    [[nodiscard]] Reply refuse_srq(uint32_t slot);
     [[nodiscard]] Reply refuse_receive(uint32_t slot, vrdma_wc_status local_status,
                                        vrdma_reason local_reason, vrdma_wc_status remote_status,
                                        vrdma_reason remote_reason);

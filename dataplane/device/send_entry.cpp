@@ -14,7 +14,7 @@ bool allowed(const Qp& qp, uint8_t opcode) {
         return type == VRDMA_QPT_RC && qp.windows;
     }
     if (is_local(opcode)) {
-        return type != VRDMA_QPT_UD && qp.windows;
+        return type != VRDMA_QPT_UD && type != VRDMA_QPT_XRC_SEND && qp.windows;
     }
     if (is_send(opcode)) {
         return true;
@@ -22,7 +22,7 @@ bool allowed(const Qp& qp, uint8_t opcode) {
     if (is_write(opcode)) {
         return type != VRDMA_QPT_UD;
     }
-    return (opcode == VRDMA_WQE_RDMA_READ || is_atomic(opcode)) && type == VRDMA_QPT_RC;
+    return (opcode == VRDMA_WQE_RDMA_READ || is_atomic(opcode)) && is_reliable(type);
 }
 
 bool bind_is_well_formed(const vrdma_send_wqe& wqe) {
@@ -32,10 +32,15 @@ bool bind_is_well_formed(const vrdma_send_wqe& wqe) {
            (wqe.bind.reserved[0] | wqe.bind.reserved[1] | wqe.bind.reserved[2]) == 0;
 }
 
+bool names_srq(const vrdma_send_wqe& wqe) {
+    return wqe.xrc.remote_srqn >> 24 == 0 &&
+           (wqe.xrc.reserved[0] | wqe.xrc.reserved[1] | wqe.xrc.reserved[2]) == 0;
+}
+
 }  // namespace
 
 size_t data_offset(const Qp& qp, uint8_t opcode) {
-    if (qp.type == VRDMA_QPT_UD) {
+    if (has_long_entries(qp.type)) {
         return VRDMA_WQE_DATA_OFFSET_UD;
     }
     return is_atomic(opcode) ? VRDMA_WQE_DATA_OFFSET_ATOMIC : VRDMA_WQE_DATA_OFFSET;
@@ -81,6 +86,9 @@ std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
         length = static_cast<uint32_t>(total);
     }
     if (qp.type == VRDMA_QPT_UD && wqe.ud_address.reserved != 0) {
+        return fault(VRDMA_REASON_WQE_FLAGS);
+    }
+    if (qp.type == VRDMA_QPT_XRC_SEND && !names_srq(wqe)) {
         return fault(VRDMA_REASON_WQE_FLAGS);
     }
     if (wqe.opcode == VRDMA_WQE_BIND_MW && !bind_is_well_formed(wqe)) {

@@ -22,7 +22,7 @@ struct Slice {
     bool last;
     bool solicited;
     bool streaming;
-    uint8_t type;  // of the requester's queue pair
+    uint8_t type;  // of the queue pair that it is for
     uint16_t span_count;
     uint32_t imm_data;
     uint32_t source_qpn;
@@ -30,6 +30,7 @@ struct Slice {
     uint32_t source_vnic;
     uint32_t rkey;
     uint32_t qkey;
+    uint32_t srqn;            // for an XRC target
     uint64_t remote_address;  // of the message's first byte
     uint32_t total;           // bytes of the message
     uint32_t position;        // of this slice in the message

@@ -13,6 +13,7 @@ constexpr uint32_t kSlicesInFlight = 1024;
 constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
 constexpr uint32_t kMulticastQpn = 0xffffff;
 constexpr uint64_t kMwSecret = 0x77696e646f77;  // windows' keys are another stream than regions'
+constexpr uint64_t kSrqSecret = 0x737271;       // and numbers of SRQs another than QPNs
 
 }  // namespace
 
@@ -30,6 +31,9 @@ DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
       srqs(arena, config.limits.srqs),
       qps(arena, config.limits.qps),
       remotes(arena, config.limits.remotes),
+      xrcds(arena, config.limits.xrcds),
+      xrcd_openings(arena, config.limits.xrcds),
+      target_openings(arena, config.limits.qps),
       doorbell_slots(
           arena.array<uint32_t>(size_t{config.limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT)),
       context_runtime(config.limits.contexts),
@@ -42,11 +46,13 @@ DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
       mws(arena, config.limits.mws, config.mr_key ^ kMwSecret),
       transfer(process_memory),
       qpn_permutation(config.qpn_key),
+      srqn_permutation(config.qpn_key ^ kSrqSecret),
       counters(kMaxVnics),
       deadlines(config.limits.qps),
       run_queue(config.limits.qps),
       known_homes(kKnownHomes) {
     VR_CHECK(config.limits.qps * config.shard_count <= kMaxQpsPerHost);
+    VR_CHECK(config.limits.srqs <= 1U << kQpnSlotBits);
     for (KnownHome& known : known_homes) {
         known.home = compute_home(known.qpn);
     }
@@ -66,7 +72,9 @@ size_t DeviceState::arena_bytes(const ShardLimits& limits) {
            Pool<Pd>::bytes_for(limits.pds) + Pool<Channel>::bytes_for(limits.channels) +
            Pool<Region>::bytes_for(limits.regions) + Pool<Cq>::bytes_for(limits.cqs) +
            Pool<Srq>::bytes_for(limits.srqs) + Pool<Qp>::bytes_for(limits.qps) +
-           Pool<Remote>::bytes_for(limits.remotes) +
+           Pool<Remote>::bytes_for(limits.remotes) + Pool<Xrcd>::bytes_for(limits.xrcds) +
+           Pool<XrcdOpening>::bytes_for(limits.xrcds) +
+           Pool<TargetOpening>::bytes_for(limits.qps) +
            Arena::bytes_for<uint32_t>(size_t{limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT) +
            MrTable::bytes_for(limits.mrs, limits.extra_ranges) + MwTable::bytes_for(limits.mws);
 }
@@ -95,7 +103,7 @@ std::optional<uint32_t> DeviceState::find_peer_of(uint32_t qpn, uint32_t vnic,
         return std::nullopt;
     }
     Qp& qp = qps[*slot];
-    const bool connected = qp.type == VRDMA_QPT_RC && qp.state >= VRDMA_QPS_RTR &&
+    const bool connected = is_reliable(qp.type) && qp.state >= VRDMA_QPS_RTR &&
                            qp.attributes.dest_qpn == remote_qpn && peer_vnic(qp) == vnic;
     return connected ? slot : std::nullopt;
 }

@@ -58,6 +58,9 @@ struct DeviceState {
     Pool<Srq> srqs;
     Pool<Qp> qps;
     Pool<Remote> remotes;
+    Pool<Xrcd> xrcds;
+    Pool<XrcdOpening> xrcd_openings;
+    Pool<TargetOpening> target_openings;
     uint32_t* doorbell_slots;  // [context][bit] = slot of the queue pair + 1
 
     // Beside it.
@@ -71,6 +74,9 @@ struct DeviceState {
     MwTable mws;
     Transfer transfer;
     Permutation24 qpn_permutation;
+    Permutation24 srqn_permutation;
+    uint64_t srq_identities = 0;        // given to XRC SRQs so far
+    vrdma_qp_header no_queues{};        // the header of XRC targets
     std::vector<Counters> counters;  // by vNIC
     DeadlineQueue deadlines;         // by queue pair
     Instant now;
@@ -182,6 +188,23 @@ struct DeviceState {
 
     // Sends an asynchronous event to a context.
     void raise(uint32_t context, vrdma_event_type type, uint64_t cookie);
+    // About a queue pair: to its context, or to all that have a handle of it.
+    void raise(const Qp& qp, vrdma_event_type type);
+
+    // XRC. The number of the SRQ that stands in a slot, and the way back: the SRQ of the target's
+    // XRC domain that has this number.
+    [[nodiscard]] uint32_t make_srqn(uint32_t slot, uint32_t& generation) const;
+    [[nodiscard]] const Srq* find_xrc_srq(const Qp& target, uint32_t srqn) const;
+    // The protection domain that counts for a request: the queue pair's, or for a target that of the
+    // SRQ which the request names; nullopt: its XRC domain has none of this number.
+    [[nodiscard]] std::optional<uint32_t> domain_of(const Qp& qp, uint32_t srqn) const;
+    // What the request for a target names is still there.
+    [[nodiscard]] bool srq_is_bound(const Qp& target) const {
+        return target.srq != kNone && srqs[target.srq].identity == target.srq_identity;
+    }
+    // From here on the target works with this SRQ, its completion queue and its domain. False: no
+    // SRQ of its XRC domain has this number, or another one has its message in progress.
+    [[nodiscard]] bool bind_srq(Qp& target, uint32_t srqn, bool first);
 };
 
 }  // namespace vrdma

@@ -172,7 +172,7 @@ void WirePath::peer_changed(uint32_t host) {
     for (uint32_t i = 0; i < state_.remotes.fresh(); ++i) {
         Remote& remote = state_.remotes[i];
         const Qp& qp = state_.qps[remote.qp];
-        if (qp.qpn == 0 || qp.remote != i || remote.host != host || qp.type != VRDMA_QPT_RC) {
+        if (qp.qpn == 0 || qp.remote != i || remote.host != host || !is_reliable(qp.type)) {
             continue;
         }
         remote.responder.set_peer(kind);
@@ -239,7 +239,8 @@ const char* WirePath::connect(uint32_t slot) {
     const wire::Address peer = wire::Address::from_gid(gid.gid);
     const wire::Address own = own_address(qp, peer);
     const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
-    const size_t overhead = peer.is_v4() ? wire::kMaxOverheadV4 : wire::kMaxOverheadV6;
+    const size_t overhead = (peer.is_v4() ? wire::kMaxOverheadV4 : wire::kMaxOverheadV6) +
+                            (is_xrc(qp) ? wire::kXrcEthBytes : 0);
     if (mtu + overhead > link.mtu()) {
         return "the path MTU and its headers are longer than the port's MTU";
     }
@@ -398,7 +399,7 @@ void WirePath::visit(uint32_t slot) {
     qp.phase = drained(qp) ? SendPhase::Idle : SendPhase::Moving;
     if (qp.state == VRDMA_QPS_SQD && qp.drained_notify && drained(qp)) {
         qp.drained_notify = false;
-        state_.raise(qp.context, VRDMA_EVENT_SQ_DRAINED, qp.cookie);
+        state_.raise(qp, VRDMA_EVENT_SQ_DRAINED);
     }
     set_deadline(slot, remote);
 }
@@ -406,7 +407,7 @@ void WirePath::visit(uint32_t slot) {
 void WirePath::on_deadline(uint32_t slot) {
     const Qp& qp = state_.qps[slot];
     Remote& remote = state_.remotes[qp.remote];
-    if (remote.can_send && !remote.abandoned && qp.type == VRDMA_QPT_RC &&
+    if (remote.can_send && !remote.abandoned && is_reliable(qp.type) &&
         state_.now >= remote.requester.next_deadline()) {
         remote.requester.on_deadline(state_.now);
     }
@@ -418,7 +419,7 @@ void WirePath::set_deadline(uint32_t slot, const Remote& remote) {
         return;
     }
     Instant deadline = Instant::never();
-    if (state_.qps[slot].type == VRDMA_QPT_RC) {
+    if (is_reliable(state_.qps[slot].type)) {
         deadline = remote.requester.next_deadline();
     }
     if (links_[remote.link].link->resolving(remote.hop, state_.now)) [[unlikely]] {
@@ -436,7 +437,7 @@ void WirePath::take_entries(uint32_t slot, Remote& remote) {
     if (static_cast<int32_t>(remote.taken - qp.sq_consumer) < 0) {
         remote.taken = qp.sq_consumer;  // flushed meanwhile
     }
-    const bool reliable = qp.type == VRDMA_QPT_RC;
+    const bool reliable = is_reliable(qp.type);
     for (uint32_t n = 0; n < kEntriesPerVisit && qp.state == VRDMA_QPS_RTS; ++n) {
         if (!(reliable ? remote.requester.can_post() : remote.sender.can_post())) {
             return;
@@ -494,7 +495,7 @@ void WirePath::post(const Qp& qp, Remote& remote, std::optional<EntryFault> faul
             message.swap_or_add = swap ? wqe.atomic.swap : wqe.atomic.compare_add;
         }
     }
-    if (qp.type == VRDMA_QPT_RC) {
+    if (is_reliable(qp.type)) {
         remote.requester.post(message);
     } else {
         remote.sender.post(message);
@@ -507,7 +508,7 @@ void WirePath::post(const Qp& qp, Remote& remote, std::optional<EntryFault> faul
 void WirePath::fail_message(const Qp& qp, Remote& remote, uint32_t id, const EntryFault& fault) {
     remote.entries[id].reason = static_cast<uint8_t>(fault.reason);
     const auto status = static_cast<transport::CompletionStatus>(fault.status);
-    if (qp.type == VRDMA_QPT_RC) {
+    if (is_reliable(qp.type)) {
         remote.requester.fail_message(id, status);
     } else {
         remote.sender.fail_message(id, status);
@@ -586,8 +587,15 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
 
 bool WirePath::build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,
                      PacketBuffer& packet) {
+    wire::HeaderFields fields = plan.fields;
+    if (is_xrc(state_.qps[slot]) && wire::opcode_info(fields.opcode).service == wire::Service::Rc) {
+        fields.opcode = wire::xrc_of(fields.opcode);
+        if (wire::opcode_info(fields.opcode).request()) {
+            fields.srqn = remote.entries[plan.message_id].entry().xrc.remote_srqn;
+        }
+    }
     const auto [bytes, state] =
-        wire::build_headers({packet.data, packet.capacity}, remote.flow, plan.fields, plan.length);
+        wire::build_headers({packet.data, packet.capacity}, remote.flow, fields, plan.length);
     uint32_t crc = state;
     std::byte* payload = packet.data + bytes;
     switch (plan.source) {
@@ -642,8 +650,10 @@ bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketP
 // A READ response. The right is asked for with every packet: it may be withdrawn meanwhile.
 bool WirePath::read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,
                            uint32_t& crc) {
-    const auto target =
-        responder_.check_read(slot, plan.rkey, plan.request_address, plan.request_length);
+    const auto target = responder_.check_read(slot, {.rkey = plan.rkey,
+                                                     .srqn = plan.request_srqn,
+                                                     .address = plan.request_address,
+                                                     .length = plan.request_length});
     if (!target) {
         return false;
     }
@@ -664,7 +674,7 @@ bool WirePath::complete(uint32_t slot, Remote& remote) {
     Qp& qp = state_.qps[slot];
     bool any = false;
     while (remote.can_send && !remote.abandoned && qp.state != VRDMA_QPS_ERR) {
-        const std::optional<transport::Completion> done = qp.type == VRDMA_QPT_RC
+        const std::optional<transport::Completion> done = is_reliable(qp.type)
                                                               ? remote.requester.poll_completion()
                                                               : remote.sender.poll_completion();
         if (!done) {

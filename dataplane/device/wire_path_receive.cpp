@@ -3,6 +3,9 @@
 // address is the one the queue pair is connected to, the service fits. Anything else changes a
 // counter and nothing more.
 //
+// XRC is the protocol of RC with an SRQ's number in each request: its opcodes become those of RC
+// here, and the number goes with the packet to the responder.
+//
 // What the transport wants executed becomes a slice whose payload is the packet's, so key, range,
 // rights and receive entries are checked by the same code as on the same-host path. Packets that
 // arrive out of order stay in the port's buffer until their turn.
@@ -58,6 +61,13 @@ transport::ExecuteResult result_of(const Reply& reply) {
     }
 }
 
+wire::Service service_of(const Qp& qp) {
+    if (qp.type == VRDMA_QPT_UC) {
+        return wire::Service::Uc;
+    }
+    return is_xrc(qp) ? wire::Service::Xrc : wire::Service::Rc;
+}
+
 // Where an atomic's old value goes before it is sent.
 const RegionMapping kPrivateMemory{};
 
@@ -98,12 +108,14 @@ void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
         return;
     }
     const wire::Service service = packet.info().service;
-    if (service != wire::Service::Other &&
-        service != (qp.type == VRDMA_QPT_UC ? wire::Service::Uc : wire::Service::Rc)) {
+    if (service != wire::Service::Other && service != service_of(qp)) {
         counters.add(Counter::WireDroppedService);
         return;
     }
-    if (qp.state == VRDMA_QPS_ERR && qp.type == VRDMA_QPT_RC && packet.info().request() &&
+    if (service == wire::Service::Xrc) {
+        received.packet.bth.opcode = wire::rc_of(packet.bth.opcode);
+    }
+    if (qp.state == VRDMA_QPS_ERR && is_reliable(qp.type) && packet.info().request() &&
         remote.responder.failed()) {
         // The NAK that ended the connection may be lost: who asks again is told again.
         [[maybe_unused]] const transport::Inbound again =
@@ -185,6 +197,10 @@ bool WirePath::dispatch(uint32_t slot, Remote& remote, const wire::Packet& packe
         }
         return false;
     }
+    if (qp.type == VRDMA_QPT_XRC_SEND && packet.info().request()) {
+        drop(qp.vnic, transport::DropReason::NotForResponder);  // it answers none
+        return false;
+    }
     return packet.info().request() ? dispatch_request(slot, remote, packet, buffer)
                                    : dispatch_answer(slot, remote, packet, buffer);
 }
@@ -248,13 +264,16 @@ bool WirePath::dispatch_answer(uint32_t slot, Remote& remote, const wire::Packet
 }
 
 void WirePath::replay_held(uint32_t slot, Remote& remote) {
-    if (state_.qps[slot].type != VRDMA_QPT_RC) {
+    if (!is_reliable(state_.qps[slot].type)) {
         return;
     }
     const auto replay = [&](uint32_t handle) {
         const PacketBuffer buffer = held_[handle].packet;
         // It was checked in full when it arrived.
-        const auto packet = wire::parse({buffer.data, buffer.length}, wire::Verify::Nothing);
+        auto packet = wire::parse({buffer.data, buffer.length}, wire::Verify::Nothing);
+        if (packet && packet->info().service == wire::Service::Xrc) {
+            packet->bth.opcode = wire::rc_of(packet->bth.opcode);
+        }
         const bool kept = packet && dispatch(slot, remote, *packet, buffer);
         if (kept) {
             free_held_.push_back(handle);  // under another handle now
@@ -293,6 +312,7 @@ transport::ExecuteResult WirePath::execute(uint32_t slot, const transport::Inbou
     slice.source_qpn = qp.attributes.dest_qpn;
     slice.source_vnic = kNone;
     slice.rkey = work.rkey;
+    slice.srqn = work.srqn;
     slice.remote_address = work.remote_address;
     slice.total = work.total;
     slice.position = work.offset;
@@ -310,8 +330,10 @@ transport::ExecuteResult WirePath::execute(uint32_t slot, const transport::Inbou
     }
     if (work.operation == transport::Operation::Read) {
         responder_.note_contact(slot);
-        const auto target =
-            responder_.check_read(slot, work.rkey, work.remote_address, work.length);
+        const auto target = responder_.check_read(slot, {.rkey = work.rkey,
+                                                         .srqn = work.srqn,
+                                                         .address = work.remote_address,
+                                                         .length = work.length});
         return result_of(target ? Reply{} : target.error());
     }
     transport::ExecuteResult result = result_of(responder_.receive_connected(slot, slice));

@@ -121,6 +121,17 @@ bool is_private_socket(int file) {
     return unnamed(getsockname) && unnamed(getpeername);
 }
 
+std::optional<FileIdentity> identity_of(int file) {
+    struct statx status {};
+    // What a file system knows without asking: a tenant's own may not answer.
+    if (statx(file, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &status) != 0 ||
+        (status.stx_mask & STATX_INO) == 0) {
+        return std::nullopt;
+    }
+    return FileIdentity{uint64_t{status.stx_dev_major} << 32 | status.stx_dev_minor,
+                        status.stx_ino};
+}
+
 bool closes_at_once(int file) {
     int domain = 0;
     socklen_t length = sizeof domain;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include <tl/expected.hpp>
 
@@ -32,6 +34,13 @@ void unmap_shared(std::byte* base);
 // other end may be a service that trusts us, and would hear the tenant's bytes with our
 // credentials. Not a datagram socket: it can be connected to such a name later.
 [[nodiscard]] bool is_private_socket(int file);
+// Which file this is, for as long as it is open. Asks nobody who serves it, and so does not wait.
+struct FileIdentity {
+    uint64_t device;
+    uint64_t inode;
+    friend auto operator<=>(const FileIdentity&, const FileIdentity&) = default;
+};
+[[nodiscard]] std::optional<FileIdentity> identity_of(int file);
 // Does closing it never wait? True for everything a driver has reason to send.
 [[nodiscard]] bool closes_at_once(int file);
 

@@ -32,6 +32,8 @@ std::string_view resource_name(Resource resource) {
             return "bytes of shared memory (max_mr_bytes and 16 GiB for queues)";
         case Resource::Files:
             return "descriptors (a quarter of the service's)";
+        case Resource::Xrcds:
+            return "XRC domains (as many as max_pds, at most 1024)";
         case Resource::Count:
             break;
     }

@@ -19,7 +19,8 @@ enum class Resource : uint8_t {
     MrPieces,     // ranges of an MR beyond its first
     Regions,      // each is a mapping of the service
     RegionBytes,  // addresses of the service
-    Files,        // descriptors that the service keeps: channels and process memory
+    Files,        // descriptors that the service keeps: channels, process memory, XRC domains
+    Xrcds,        // handles of XRC domains
     Count
 };
 

@@ -38,6 +38,7 @@ struct Inbound {
     uint32_t rkey = 0;            // SendInvalidate: what ends
     uint64_t compare = 0;
     uint64_t swap_or_add = 0;
+    uint32_t srqn = 0;  // XRC: of this packet
 
     // Hold:
     Sequence sequence = 0;

@@ -27,6 +27,7 @@ struct PacketPlan {
     // READ response: the whole range that the request named, for the access check.
     uint64_t request_address = 0;
     uint32_t request_length = 0;
+    uint32_t request_srqn = 0;  // XRC
 };
 
 }  // namespace vrdma::transport

@@ -104,6 +104,7 @@ Inbound RcResponder::accept(const wire::Packet& packet) {
     inbound.last = info.ends();
     inbound.solicited = packet.bth.solicited;
     inbound.imm = packet.imm;
+    inbound.srqn = packet.srqn;
     pending_end_ = expected_ + 1;
     const bool valid = info.kind == wire::Kind::Send          ? begin_send(packet, inbound)
                        : info.kind == wire::Kind::Write       ? begin_write(packet, inbound)
@@ -250,6 +251,7 @@ Inbound RcResponder::duplicate(const wire::Packet& packet, Sequence sequence) {
     pending_inbound_.first = pending_inbound_.last = true;
     pending_inbound_.remote_address = packet.reth.address;
     pending_inbound_.rkey = packet.reth.rkey;
+    pending_inbound_.srqn = packet.srqn;
     pending_inbound_.length = pending_inbound_.total = packet.reth.length;
     return pending_inbound_;
 }
@@ -268,7 +270,7 @@ Inbound RcResponder::replay_atomic(Sequence sequence) {
             return drop(DropReason::ReplayFull);
         }
         answer({.begin = sequence,
-                .original = saved.original,
+                .word = saved.original,
                 .packets = 1,
                 .msn = saved.msn,
                 .atomic = true,
@@ -307,11 +309,12 @@ void RcResponder::executed(const ExecuteResult& result) {
     }
     if (replay) {
         answer({.begin = pending_begin_,
-                .address = done.remote_address,
+                .word = done.remote_address,
                 .rkey = done.rkey,
                 .length = done.length,
                 .packets = read_packets(done.length),
                 .msn = msn_,
+                .srqn = done.srqn,
                 .replay = true});
         return;
     }
@@ -327,12 +330,12 @@ void RcResponder::executed(const ExecuteResult& result) {
     }
     if (has_response(done.operation)) {
         answer({.begin = pending_begin_,
-                .address = done.remote_address,
-                .original = result.original,
+                .word = is_atomic(done.operation) ? result.original : done.remote_address,
                 .rkey = done.rkey,
                 .length = done.length,
                 .packets = static_cast<uint32_t>(pending_end_ - pending_begin_),
                 .msn = msn_,
+                .srqn = done.srqn,
                 .atomic = is_atomic(done.operation)});
         if (is_atomic(done.operation)) {
             atomics_[atomic_tail_++ & (kMaxRdAtomic - 1)] = {pending_begin_, result.original, msn_};
@@ -458,7 +461,7 @@ PacketPlan RcResponder::plan_response() {
     last_response_ = r.begin + r.polled;
     if (r.atomic) {
         fields.opcode = wire::Opcode::RcAtomicAcknowledge;
-        fields.original = r.original;
+        fields.original = r.word;
         ++response_head_;
         return plan;
     }
@@ -472,10 +475,11 @@ PacketPlan RcResponder::plan_response() {
     plan.length = std::min(r.length - offset, config_.path_mtu);
     plan.source = plan.length > 0 ? PayloadSource::Memory : PayloadSource::None;
     plan.offset = offset;
-    plan.address = r.address + offset;
+    plan.address = r.word + offset;
     plan.rkey = r.rkey;
-    plan.request_address = r.address;
+    plan.request_address = r.word;
     plan.request_length = r.length;
+    plan.request_srqn = r.srqn;
     ++r.polled;
     if (last) {
         ++response_head_;

@@ -90,13 +90,13 @@ class RcResponder {
     // A READ or atomic that was executed, and its answer that is not all out.
     struct Response {
         Sequence begin = 0;
-        uint64_t address = 0;   // READ
-        uint64_t original = 0;  // atomic
+        uint64_t word = 0;  // READ: the address; atomic: the value before
         uint32_t rkey = 0;
         uint32_t length = 0;
         uint32_t packets = 0;
         uint32_t polled = 0;
         uint32_t msn = 0;
+        uint32_t srqn = 0;  // XRC
         bool atomic = false;
         bool replay = false;
     };

@@ -58,6 +58,10 @@ void write_probe(std::byte* at, const ProbeEth& probe) {
 }
 
 void write_extensions(std::byte* at, const OpcodeInfo& info, const HeaderFields& fields) {
+    if (info.has(extension::kXrcEth)) {
+        store32(at, fields.srqn & kMask24);
+        at += kXrcEthBytes;
+    }
     if (info.has(extension::kDeth)) {
         store32(at, fields.deth.qkey);
         store32(at + 4, fields.deth.source_qpn & kMask24);

@@ -73,6 +73,7 @@ struct HeaderFields {
     uint64_t original = 0;
     SackEth sack{};
     ProbeEth probe{};
+    uint32_t srqn = 0;
     // DF is always set, so the identification means nothing (RFC 6864) and stays 0; captures of
     // other devices have one.
     uint16_t ipv4_identification = 0;
@@ -95,7 +96,8 @@ struct BuiltHeaders {
 [[nodiscard]] constexpr size_t frame_bytes(Opcode opcode, bool v6, size_t payload_length) {
     return header_bytes(opcode, v6) + payload_length + pad_bytes(payload_length) + kIcrcBytes;
 }
-// The largest headers and trailer around a payload, for the MTU of the port: without Ethernet.
+// The largest headers and trailer around a payload, for the MTU of the port: without Ethernet and
+// without XRCETH.
 inline constexpr size_t kMaxOverheadV4 =
     kIpv4Bytes + kUdpBytes + kBthBytes + kRethBytes + kImmBytes + kIcrcBytes;
 inline constexpr size_t kMaxOverheadV6 = kMaxOverheadV4 + kIpv6Bytes - kIpv4Bytes;

@@ -54,11 +54,39 @@ enum class Opcode : uint8_t {
 
     Cnp = 0x81,
 
+    // XRC (annex A14): what the RC opcode kXrc below says, for an SRQ of the responder's domain.
+    XrcSendFirst = 0xa0,
+    XrcSendMiddle = 0xa1,
+    XrcSendLast = 0xa2,
+    XrcSendLastImm = 0xa3,
+    XrcSendOnly = 0xa4,
+    XrcSendOnlyImm = 0xa5,
+    XrcWriteFirst = 0xa6,
+    XrcWriteMiddle = 0xa7,
+    XrcWriteLast = 0xa8,
+    XrcWriteLastImm = 0xa9,
+    XrcWriteOnly = 0xaa,
+    XrcWriteOnlyImm = 0xab,
+    XrcReadRequest = 0xac,
+    XrcReadResponseFirst = 0xad,
+    XrcReadResponseMiddle = 0xae,
+    XrcReadResponseLast = 0xaf,
+    XrcReadResponseOnly = 0xb0,
+    XrcAcknowledge = 0xb1,
+    XrcAtomicAcknowledge = 0xb2,
+    XrcCompareSwap = 0xb3,
+    XrcFetchAdd = 0xb4,
+    XrcSendLastInvalidate = 0xb6,
+    XrcSendOnlyInvalidate = 0xb7,
+
     Probe = 0xc0,
     Sack = 0xc1,
 };
 
-enum class Service : uint8_t { Rc, Uc, Ud, Other };
+enum class Service : uint8_t { Rc, Uc, Ud, Xrc, Other };
+
+inline constexpr uint8_t kXrc = 0xa0;         // the upper three bits of XRC's opcodes
+inline constexpr uint8_t kServiceBits = 0xe0;
 
 enum class Position : uint8_t { Only, First, Middle, Last };
 
@@ -87,6 +115,7 @@ inline constexpr uint16_t kIeth = 1 << 6;
 inline constexpr uint16_t kCnpReserved = 1 << 7;
 inline constexpr uint16_t kSackEth = 1 << 8;
 inline constexpr uint16_t kProbeEth = 1 << 9;
+inline constexpr uint16_t kXrcEth = 1 << 10;  // lies before all others
 }  // namespace extension
 
 inline constexpr size_t kEthernetBytes = 14;
@@ -105,6 +134,7 @@ inline constexpr size_t kIethBytes = 4;
 inline constexpr size_t kCnpReservedBytes = 16;
 inline constexpr size_t kSackEthBytes = 52;
 inline constexpr size_t kProbeEthBytes = 32;
+inline constexpr size_t kXrcEthBytes = 4;
 inline constexpr size_t kIcrcBytes = 4;
 
 inline constexpr size_t kMaxPayloadBytes = 4096;  // the largest path MTU of IBA
@@ -121,7 +151,8 @@ inline constexpr uint32_t kMask24 = 0xffffff;     // PSN, QPN, MSN
            ((extensions & kIeth) != 0 ? kIethBytes : 0) +
            ((extensions & kCnpReserved) != 0 ? kCnpReservedBytes : 0) +
            ((extensions & kSackEth) != 0 ? kSackEthBytes : 0) +
-           ((extensions & kProbeEth) != 0 ? kProbeEthBytes : 0);
+           ((extensions & kProbeEth) != 0 ? kProbeEthBytes : 0) +
+           ((extensions & kXrcEth) != 0 ? kXrcEthBytes : 0);
 }
 
 struct OpcodeInfo {
@@ -167,6 +198,17 @@ struct OpcodeTable {
             .extension_bytes = static_cast<uint8_t>(extension_bytes(extensions)),
         };
     }
+    // XRC from RC: every request names an SRQ (annex A14).
+    constexpr void add_xrc() {
+        for (uint8_t low = 0; low < 0x20; ++low) {
+            const OpcodeInfo& rc = entries[low];
+            if (rc.known) {
+                const uint16_t more = rc.request() ? extension::kXrcEth : uint16_t{0};
+                add(static_cast<Opcode>(kXrc | low), Service::Xrc, rc.kind, rc.position,
+                    rc.extensions | more, rc.payload, rc.needs_receive);
+            }
+        }
+    }
 };
 
 constexpr OpcodeTable make_opcode_table() {
@@ -201,6 +243,8 @@ constexpr OpcodeTable make_opcode_table() {
     t.add(Opcode::RcFetchAdd, rc, Kind::Atomic, Only, kAtomicEth, kNone);
     t.add(Opcode::RcSendLastInvalidate, rc, Kind::Send, Last, kIeth, kPayload);
     t.add(Opcode::RcSendOnlyInvalidate, rc, Kind::Send, Only, kIeth, kPayload, kReceive);
+
+    t.add_xrc();
 
     const Service uc = Service::Uc;
     t.add(Opcode::UcSendFirst, uc, Kind::Send, First, 0, kPayload, kReceive);
@@ -237,6 +281,14 @@ inline constexpr OpcodeTable kOpcodeTable = make_opcode_table();
 }
 [[nodiscard]] constexpr const OpcodeInfo& opcode_info(Opcode opcode) {
     return opcode_info(static_cast<uint8_t>(opcode));
+}
+
+// The RC opcode that says the same, and back. For opcodes of RC and XRC.
+[[nodiscard]] constexpr Opcode rc_of(Opcode xrc) {
+    return static_cast<Opcode>(static_cast<uint8_t>(xrc) & ~kServiceBits);
+}
+[[nodiscard]] constexpr Opcode xrc_of(Opcode rc) {
+    return static_cast<Opcode>(static_cast<uint8_t>(rc) | kXrc);
 }
 
 }  // namespace vrdma::wire

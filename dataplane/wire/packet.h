@@ -115,6 +115,7 @@ struct Packet {
     std::span<const std::byte> ip_header{};
     SackEth sack{};
     ProbeEth probe{};
+    uint32_t srqn = 0;  // XRCETH, 24 bit
 
     [[nodiscard]] const OpcodeInfo& info() const { return opcode_info(bth.opcode); }
 };

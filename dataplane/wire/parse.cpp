@@ -117,6 +117,10 @@ Checked parse_probe(const std::byte* at, ProbeEth& probe) {
 
 // The bytes are there.
 Checked parse_extensions(const std::byte* at, const OpcodeInfo& info, Packet& packet) {
+    if (info.has(extension::kXrcEth)) {
+        packet.srqn = load24(at);
+        at += kXrcEthBytes;
+    }
     if (info.has(extension::kDeth)) {
         packet.deth = {.qkey = load32(at), .source_qpn = load24(at + 4)};
         at += kDethBytes;

@@ -41,6 +41,12 @@ enum vrdma_command_opcode {
     VRDMA_CMD_ALLOC_MW = 23,    /* VRDMA_FEATURE_MEMORY_WINDOWS */
     VRDMA_CMD_DEALLOC_MW = 24,  /* VRDMA_FEATURE_MEMORY_WINDOWS */
     VRDMA_CMD_QUERY_CLOCK = 25, /* VRDMA_FEATURE_TIMESTAMPS */
+    /* VRDMA_FEATURE_XRC: */
+    VRDMA_CMD_OPEN_XRCD = 32,
+    VRDMA_CMD_CLOSE_XRCD = 33,
+    VRDMA_CMD_CREATE_XRC_SRQ = 34,
+    VRDMA_CMD_CREATE_XRC_TARGET = 35,
+    VRDMA_CMD_OPEN_XRC_TARGET = 36,
 };
 
 struct vrdma_command_header {
@@ -251,8 +257,17 @@ struct vrdma_rsp_query_srq {
 };
 
 /* ---- QP */
-enum vrdma_qp_type { VRDMA_QPT_RC = 2, VRDMA_QPT_UC = 3, VRDMA_QPT_UD = 4 }; /* enum ibv_qp_type */
-enum vrdma_qp_state {                                                        /* enum ibv_qp_state */
+enum vrdma_qp_type { /* enum ibv_qp_type */
+                     VRDMA_QPT_RC = 2,
+                     VRDMA_QPT_UC = 3,
+                     VRDMA_QPT_UD = 4,
+                     /* VRDMA_FEATURE_XRC: an initiator, without receive queue: recv_cq and srq are
+                        VRDMA_NO_HANDLE */
+                     VRDMA_QPT_XRC_SEND = 9,
+                     /* a target; made by CREATE_XRC_TARGET, never by CREATE_QP */
+                     VRDMA_QPT_XRC_RECV = 10,
+};
+enum vrdma_qp_state { /* enum ibv_qp_state */
                       VRDMA_QPS_RESET = 0,
                       VRDMA_QPS_INIT = 1,
                       VRDMA_QPS_RTR = 2,
@@ -352,6 +367,39 @@ struct vrdma_cmd_modify_qp {
 struct vrdma_rsp_query_qp { /* also the response of MODIFY_QP */
     struct vrdma_qp_attributes attributes;
 };
+
+/* ---- OPEN_XRCD. fds: none for a domain of this context alone; else [0] any file, whose inode names
+ * a domain that all contexts of the vNIC share. */
+enum {
+    VRDMA_XRCD_CREATE = 1 << 0,    /* make it when there is none; without a file always set */
+    VRDMA_XRCD_EXCLUSIVE = 1 << 1, /* there must be none */
+};
+struct vrdma_cmd_open_xrcd {
+    uint32_t flags;
+    uint32_t reserved;
+};
+/* response: vrdma_handle. It is this context's; the domain lives until its last handle is closed */
+
+/* ---- CREATE_XRC_SRQ. An SRQ for the target queue pairs of a domain; ended by DESTROY_SRQ. */
+struct vrdma_cmd_create_xrc_srq {
+    struct vrdma_cmd_create_srq srq;
+    uint32_t xrcd;
+    uint32_t cq; /* of what is received into it */
+};
+VRDMA_STATIC_ASSERT(sizeof(struct vrdma_cmd_create_xrc_srq) == 48, "size");
+struct vrdma_rsp_create_xrc_srq {
+    uint32_t handle;
+    uint32_t srqn; /* 24 bits */
+};
+
+/* ---- CREATE_XRC_TARGET, OPEN_XRC_TARGET. A target queue pair has no queues; it belongs to its
+ * domain and lives until its last handle is given to DESTROY_QP, whoever made it. */
+struct vrdma_cmd_xrc_target {
+    uint32_t xrcd;
+    uint32_t qpn; /* OPEN_XRC_TARGET; zero in CREATE_XRC_TARGET */
+    uint64_t cookie;
+};
+/* response: vrdma_rsp_create_qp, without doorbell (VRDMA_NO_HANDLE) */
 
 /* ---- events on the event socket */
 enum vrdma_event_type { /* enum ibv_event_type */

@@ -21,6 +21,7 @@ enum vrdma_status {
     VRDMA_STATUS_VERSION = 7,     /* the major versions differ */
     VRDMA_STATUS_STATE = 8,       /* not allowed in the object's present state */
     VRDMA_STATUS_FATAL = 9,       /* the device is gone */
+    VRDMA_STATUS_TRY_AGAIN = 10,  /* what was to be opened does not exist yet (OPEN_XRCD) */
 };
 
 static inline int vrdma_status_errno(uint32_t status) {
@@ -41,6 +42,8 @@ static inline int vrdma_status_errno(uint32_t status) {
             return EPROTO;
         case VRDMA_STATUS_FATAL:
             return EIO;
+        case VRDMA_STATUS_TRY_AGAIN:
+            return EAGAIN;
         default:
             return EINVAL;
     }
@@ -81,6 +84,7 @@ enum vrdma_reason {
     VRDMA_REASON_REMOTE_RECV_LENGTH = 40, /* the responder's receive entry is too short */
     VRDMA_REASON_REMOTE_RECV = 41,        /* the responder's receive entry could not be used */
     VRDMA_REASON_RKEY_QP = 42, /* the window works through another queue pair of the responder */
+    VRDMA_REASON_XRC_SRQ = 43, /* no SRQ of the target's domain has this number */
     /* the way there */
     VRDMA_REASON_PEER_UNREACHABLE = 48, /* no such address in this network */
     VRDMA_REASON_PEER_SILENT = 49,      /* address known, no queue pair that answers */

@@ -27,3 +27,4 @@ enum {
 #define VRDMA_FEATURE_USERFAULT (UINT64_C(1) << 2)      /* OPEN hands over /dev/userfaultfd */
 #define VRDMA_FEATURE_MEMORY_WINDOWS (UINT64_C(1) << 3) /* ALLOC_MW, BIND_MW, *_INV */
 #define VRDMA_FEATURE_TIMESTAMPS (UINT64_C(1) << 4)     /* VRDMA_CQ_TIMESTAMPS, QUERY_CLOCK */
+#define VRDMA_FEATURE_XRC (UINT64_C(1) << 8)            /* *_XRCD, *_XRC_*, VRDMA_QPT_XRC_SEND */

@@ -37,7 +37,8 @@ struct vrdma_sge {
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_sge) == 16, "size");
 
 /* One send entry. Its data segment (scatter/gather list, or inline bytes) begins at
- * VRDMA_WQE_DATA_OFFSET_*: by opcode for RC and UC, always the UD one on a UD queue pair. */
+ * VRDMA_WQE_DATA_OFFSET_*: by opcode for RC and UC, always the UD one on a UD queue pair and on an
+ * XRC initiator. */
 struct vrdma_send_wqe {
     uint8_t opcode; /* enum vrdma_wqe_opcode */
     uint8_t flags;
@@ -76,6 +77,12 @@ struct vrdma_send_wqe {
             uint32_t access; /* VRDMA_ACCESS_REMOTE_*, VRDMA_ACCESS_ZERO_BASED */
             uint32_t reserved[3];
         } bind;
+        struct {
+            uint64_t compare_add; /* as in `atomic` */
+            uint64_t swap;
+            uint32_t remote_srqn; /* 24 bits */
+            uint32_t reserved[3];
+        } xrc;
         struct vrdma_sge sge[2];
         uint8_t inline_data[32];
     };
@@ -88,6 +95,7 @@ VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, sge) == 32, "layout");
 VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, atomic.result) == 48, "layout");
 VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, ud_address.flow_label) == 48, "layout");
 VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, bind.access) == 48, "layout");
+VRDMA_STATIC_ASSERT(offsetof(struct vrdma_send_wqe, xrc.remote_srqn) == 48, "layout");
 
 enum {
     VRDMA_WQE_DATA_OFFSET = 32,        /* SEND, RDMA_* on RC and UC */
@@ -105,7 +113,8 @@ struct vrdma_recv_wqe {
 };
 VRDMA_STATIC_ASSERT(sizeof(struct vrdma_recv_wqe) == 16, "size");
 
-/* Stride of a send ring: bytes of one slot. data_bytes = max(16 * max_sge, max_inline). */
+/* Stride of a send ring: bytes of one slot. data_bytes = max(16 * max_sge, max_inline). An XRC
+ * initiator's is that of UD. */
 static inline uint32_t vrdma_send_stride(uint32_t is_ud, uint32_t max_sge, uint32_t max_inline) {
     const uint32_t sge_bytes = max_sge * 16u;
     const uint32_t data_bytes = sge_bytes > max_inline ? sge_bytes : max_inline;

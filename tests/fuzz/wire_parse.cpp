@@ -50,7 +50,8 @@ HeaderFields fields_of(const Packet& packet) {
             .atomic_eth = packet.atomic_eth,
             .original = packet.original,
             .sack = packet.sack,
-            .probe = packet.probe};
+            .probe = packet.probe,
+            .srqn = packet.srqn};
 }
 
 void build_again(const Packet& packet) {

@@ -167,6 +167,29 @@ void queues(Stage& stage) {
     }
 }
 
+// A handle of a target counts as a queue pair; the service keeps a descriptor for each domain.
+void xrc(Stage& stage) {
+    Tenant tenant;
+    if (!tenant.open(stage.socket)) {
+        return;
+    }
+    const Memory memory = Memory::create(4096);
+    const int file = memory.file();
+    const vrdma_cmd_open_xrcd open{VRDMA_XRCD_CREATE, 0};
+    const auto open_domain = [&] {
+        return tenant.device.call(VRDMA_CMD_OPEN_XRCD, open, {&file, 1});
+    };
+    Answer opened = open_domain();
+    for (int i = 0; i < 500 && !opened.ok(); ++i) {  // until the last attacker is gone as a whole
+        usleep(10'000);
+        opened = open_domain();
+    }
+    const vrdma_cmd_xrc_target target{opened.as<vrdma_handle>().handle, 0, 0};
+    exhaust(stage, "XRC targets", tenant, VRDMA_CMD_DESTROY_QP,
+            [&] { return tenant.device.call(VRDMA_CMD_CREATE_XRC_TARGET, target); });
+    exhaust(stage, "XRC domains", tenant, VRDMA_CMD_CLOSE_XRCD, open_domain);
+}
+
 constexpr Attack kAttacks[] = {
     {"quota-contexts", "contexts until none is left", contexts},
     {"quota-domains", "protection domains until none is left", domains},
@@ -175,6 +198,7 @@ constexpr Attack kAttacks[] = {
     {"quota-mrs", "memory regions until none is left", memory_regions},
     {"quota-pieces", "pieces of memory regions until none is left", pieces},
     {"quota-queues", "queues until none is left", queues},
+    {"quota-xrc", "XRC domains and targets until none is left", xrc},
 };
 
 }  // namespace

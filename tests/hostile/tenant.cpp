@@ -64,7 +64,7 @@ bool Tenant::open(const std::string& path, size_t queue_bytes) {
     vrdma_cmd_open request{};
     request.abi_major = VRDMA_ABI_MAJOR;
     request.features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
-                       VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS;
+                       VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS | VRDMA_FEATURE_XRC;
     std::strncpy(request.program, "hostile", sizeof request.program - 1);
     const int files[] = {doorbell_memory.file(), kick.get()};
     Answer answer = device.call(VRDMA_CMD_OPEN, request, files);

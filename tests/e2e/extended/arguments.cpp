@@ -86,7 +86,9 @@ void creation(Host& host) {
     qp.qp_type = IBV_QPT_XRC_SEND;
     qp.comp_mask = IBV_QP_INIT_ATTR_PD;
     qp.pd = host.pd;
-    refused(ibv_create_qp_ex(host.context(), &qp), EOPNOTSUPP, "an XRC queue pair");
+    refused(ibv_create_qp_ex(host.context(), &qp), EINVAL, "an XRC initiator without a CQ");
+    qp.qp_type = IBV_QPT_XRC_RECV;
+    refused(ibv_create_qp_ex(host.context(), &qp), EINVAL, "an XRC target without a domain");
 }
 
 // More completions than the queue holds: it dies, and its queue pairs with it.

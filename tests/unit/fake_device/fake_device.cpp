@@ -28,6 +28,12 @@ std::size_t cq_bytes(std::uint32_t entries, std::uint32_t flags) {
 }
 
 constexpr std::uint32_t kFirstQpn = 0x4711;
+constexpr std::uint32_t kFirstSrqn = 0x5000;
+
+// Its send entries have 64 bytes before their data.
+std::uint32_t is_long(std::uint32_t type) {
+    return type == VRDMA_QPT_UD || type == VRDMA_QPT_XRC_SEND ? 1 : 0;
+}
 
 template <typename T>
 std::vector<std::byte> bytes_of(const T& value) {
@@ -170,7 +176,7 @@ bool FakeDevice::closed_orderly() {
 std::size_t FakeDevice::object_count() {
     const std::lock_guard lock(mutex_);
     return regions_.size() + pds_.size() + mrs_.size() + mws_.size() + channels_.size() +
-           cqs_.size() + srqs_.size() + qps_.size();
+           cqs_.size() + srqs_.size() + xrcds_.size() + qps_.size();
 }
 
 FakeDevice::Live FakeDevice::live() {
@@ -385,6 +391,17 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
         case VRDMA_CMD_CREATE_SRQ:
             expect(sizeof(vrdma_cmd_create_srq), 0);
             return create_srq(command);
+        case VRDMA_CMD_OPEN_XRCD:
+            expect(sizeof(vrdma_cmd_open_xrcd), command.fds);
+            xrcds_[next_handle_] = 0;
+            return Answer::ok(handle_bytes(next_handle_++));
+        case VRDMA_CMD_CREATE_XRC_SRQ:
+            expect(sizeof(vrdma_cmd_create_xrc_srq), 0);
+            return create_xrc_srq(command);
+        case VRDMA_CMD_CREATE_XRC_TARGET:
+        case VRDMA_CMD_OPEN_XRC_TARGET:
+            expect(sizeof(vrdma_cmd_xrc_target), 0);
+            return xrc_target(command);
         case VRDMA_CMD_MODIFY_SRQ: {
             expect(sizeof(vrdma_cmd_modify_srq), 0);
             const auto request = command.as<vrdma_cmd_modify_srq>();
@@ -539,27 +556,61 @@ FakeDevice::Answer FakeDevice::create_srq(const Command& command) {
     return Answer::ok(handle_bytes(next_handle_++));
 }
 
+FakeDevice::Answer FakeDevice::create_xrc_srq(const Command& command) {
+    const auto request = command.as<vrdma_cmd_create_xrc_srq>();
+    if (!xrcds_.contains(request.xrcd) || !cqs_.contains(request.cq)) {
+        complain("CREATE_XRC_SRQ with impossible arguments");
+    }
+    const Answer made = create_srq(command);
+    const vrdma_rsp_create_xrc_srq response{.handle = next_handle_ - 1,
+                                            .srqn = kFirstSrqn + next_handle_ - 1};
+    srqs_[response.handle].cq = request.cq;
+    ++cqs_[request.cq].users;
+    return Answer::ok(bytes_of(response));
+}
+
+FakeDevice::Answer FakeDevice::xrc_target(const Command& command) {
+    const auto request = command.as<vrdma_cmd_xrc_target>();
+    const bool opens = command.opcode == VRDMA_CMD_OPEN_XRC_TARGET;
+    if (!xrcds_.contains(request.xrcd) || (request.qpn != 0) != opens) {
+        complain("a target of no domain, or with a number that it should not have");
+    }
+    const std::uint32_t handle = next_handle_++;
+    Qp target;
+    target.create.type = VRDMA_QPT_XRC_RECV;
+    target.create.send_cq = target.create.recv_cq = VRDMA_NO_HANDLE;
+    target.create.cookie = request.cookie;
+    qps_[handle] = target;
+    return Answer::ok(bytes_of(vrdma_rsp_create_qp{.handle = handle,
+                                                   .qpn = opens ? request.qpn : kFirstQpn + handle,
+                                                   .doorbell = VRDMA_NO_HANDLE,
+                                                   .reserved = 0}));
+}
+
 FakeDevice::Answer FakeDevice::create_qp(const Command& command) {
     const auto request = command.as<vrdma_cmd_create_qp>();
     const auto ring_ok = [](std::uint32_t entries) {
         return entries == 0 || std::has_single_bit(entries);
     };
+    const bool initiator = request.type == VRDMA_QPT_XRC_SEND;
     if (!ring_ok(request.sq_entries) || !ring_ok(request.rq_entries) || request.reserved != 0 ||
         !pds_.contains(request.pd) || !cqs_.contains(request.send_cq) ||
-        !cqs_.contains(request.recv_cq) ||
+        (initiator ? request.recv_cq != VRDMA_NO_HANDLE || request.rq_entries != 0
+                   : !cqs_.contains(request.recv_cq)) ||
         (request.srq != VRDMA_NO_HANDLE &&
          (!srqs_.contains(request.srq) || request.rq_entries != 0))) {
         complain("CREATE_QP with impossible arguments");
     }
-    const bool is_ud = request.type == VRDMA_QPT_UD;
     const std::size_t bytes =
         sizeof(vrdma_qp_header) +
         std::size_t{request.sq_entries} *
-            vrdma_send_stride(is_ud ? 1 : 0, request.max_send_sge, request.max_inline) +
+            vrdma_send_stride(is_long(request.type), request.max_send_sge, request.max_inline) +
         std::size_t{request.rq_entries} * vrdma_recv_stride(request.max_recv_sge);
     check_queue(request.memory, bytes);
     ++cqs_[request.send_cq].users;
-    ++cqs_[request.recv_cq].users;
+    if (!initiator) {
+        ++cqs_[request.recv_cq].users;
+    }
     const std::uint32_t handle = next_handle_++;
     qps_[handle] = {.create = request, .doorbell = next_doorbell_};
     const vrdma_rsp_create_qp response{
@@ -582,6 +633,9 @@ FakeDevice::Answer FakeDevice::modify_qp(const Command& command) {
         attributes.state = before;
     }
     attributes.current_state = attributes.state;
+    if (found->second.create.type == VRDMA_QPT_XRC_RECV) {
+        return Answer::ok(bytes_of(vrdma_rsp_query_qp{.attributes = attributes}));
+    }
     auto* header = queue<vrdma_qp_header>(found->second.create.memory);
     header->in_error = attributes.state == VRDMA_QPS_ERR ? 1 : 0;
     return Answer::ok(bytes_of(vrdma_rsp_query_qp{.attributes = attributes}));
@@ -633,14 +687,24 @@ FakeDevice::Answer FakeDevice::destroy(const Command& command) {
             }
             gone = cqs_.erase(handle.handle);
             break;
+        case VRDMA_CMD_CLOSE_XRCD:
+            gone = xrcds_.erase(handle.handle);
+            break;
         case VRDMA_CMD_DESTROY_SRQ:
+            if (srqs_.contains(handle.handle) && srqs_[handle.handle].cq != VRDMA_NO_HANDLE) {
+                --cqs_[srqs_[handle.handle].cq].users;
+            }
             gone = srqs_.erase(handle.handle);
             break;
         case VRDMA_CMD_DESTROY_QP: {
             const auto qp = qps_.find(handle.handle);
             if (qp != qps_.end()) {
-                --cqs_[qp->second.create.send_cq].users;
-                --cqs_[qp->second.create.recv_cq].users;
+                for (const std::uint32_t cq :
+                     {qp->second.create.send_cq, qp->second.create.recv_cq}) {
+                    if (cq != VRDMA_NO_HANDLE) {
+                        --cqs_[cq].users;
+                    }
+                }
                 qps_.erase(qp);
                 gone = 1;
             }
@@ -677,8 +741,8 @@ vrdma_qp_header& FakeDevice::qp_header(std::uint32_t handle) {
 vrdma_send_wqe& FakeDevice::send_wqe(std::uint32_t handle, std::uint32_t index) {
     const std::lock_guard lock(mutex_);
     const vrdma_cmd_create_qp& create = qps_[handle].create;
-    const std::size_t stride = vrdma_send_stride(create.type == VRDMA_QPT_UD ? 1 : 0,
-                                                 create.max_send_sge, create.max_inline);
+    const std::size_t stride =
+        vrdma_send_stride(is_long(create.type), create.max_send_sge, create.max_inline);
     return *queue<vrdma_send_wqe>(
         create.memory, sizeof(vrdma_qp_header) + (index & (create.sq_entries - 1)) * stride);
 }
@@ -686,8 +750,8 @@ vrdma_send_wqe& FakeDevice::send_wqe(std::uint32_t handle, std::uint32_t index) 
 vrdma_recv_wqe& FakeDevice::recv_wqe(std::uint32_t handle, std::uint32_t index) {
     const std::lock_guard lock(mutex_);
     const vrdma_cmd_create_qp& create = qps_[handle].create;
-    const std::size_t send_stride = vrdma_send_stride(create.type == VRDMA_QPT_UD ? 1 : 0,
-                                                      create.max_send_sge, create.max_inline);
+    const std::size_t send_stride =
+        vrdma_send_stride(is_long(create.type), create.max_send_sge, create.max_inline);
     const std::size_t stride = vrdma_recv_stride(create.max_recv_sge);
     return *queue<vrdma_recv_wqe>(create.memory, sizeof(vrdma_qp_header) +
                                                      create.sq_entries * send_stride +

@@ -130,6 +130,7 @@ class FakeDevice {
     struct Srq {
         vrdma_cmd_create_srq create{};
         std::uint32_t limit = 0;
+        std::uint32_t cq = VRDMA_NO_HANDLE;  // of an XRC SRQ
     };
     struct Qp {
         vrdma_cmd_create_qp create{};
@@ -162,6 +163,8 @@ class FakeDevice {
     [[nodiscard]] Answer reg_mr(const Command& command);
     [[nodiscard]] Answer create_cq(const Command& command);
     [[nodiscard]] Answer create_srq(const Command& command);
+    [[nodiscard]] Answer create_xrc_srq(const Command& command);
+    [[nodiscard]] Answer xrc_target(const Command& command);
     [[nodiscard]] Answer create_qp(const Command& command);
     [[nodiscard]] Answer modify_qp(const Command& command);
     [[nodiscard]] Answer destroy(const Command& command);
@@ -198,6 +201,7 @@ class FakeDevice {
     std::map<std::uint32_t, driver::UniqueFd> channels_;
     std::map<std::uint32_t, Cq> cqs_;
     std::map<std::uint32_t, Srq> srqs_;
+    std::map<std::uint32_t, std::uint32_t> xrcds_;  // objects through each
     std::map<std::uint32_t, Qp> qps_;
 };
 

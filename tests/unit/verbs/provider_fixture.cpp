@@ -129,7 +129,8 @@ ibv_qp* ProviderTest::make_qp(ibv_qp_state state, const QpOptions& options) {
 
 int ProviderTest::move_to(ibv_qp* qp, ibv_qp_state state) {
     const bool ud = qp->qp_type == IBV_QPT_UD;
-    const bool rc = qp->qp_type == IBV_QPT_RC;
+    const bool sends = qp->qp_type == IBV_QPT_RC || qp->qp_type == IBV_QPT_XRC_SEND;
+    const bool receives = qp->qp_type == IBV_QPT_RC || qp->qp_type == IBV_QPT_XRC_RECV;
     ibv_qp_attr attr{};
     attr.qp_state = state;
     attr.port_num = 1;
@@ -142,11 +143,10 @@ int ProviderTest::move_to(ibv_qp* qp, ibv_qp_state state) {
         mask |= IBV_QP_PKEY_INDEX | IBV_QP_PORT | (ud ? IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS);
     } else if (state == IBV_QPS_RTR && !ud) {
         mask |= IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-                (rc ? IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER : 0);
+                (receives ? IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER : 0);
     } else if (state == IBV_QPS_RTS) {
-        mask |= IBV_QP_SQ_PSN |
-                (rc ? IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC
-                    : 0);
+        mask |= IBV_QP_SQ_PSN | (sends || receives ? IBV_QP_TIMEOUT : 0) |
+                (sends ? IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC : 0);
     }
     return ibv_modify_qp(qp, &attr, mask);
 }

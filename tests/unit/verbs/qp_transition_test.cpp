@@ -40,6 +40,13 @@ TEST(QpTransition, each_required_attribute_is_required) {
          IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_QKEY},
         {IBV_QPT_UD, IBV_QPS_INIT, IBV_QPS_RTR, IBV_QP_STATE},
         {IBV_QPT_UD, IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_STATE | IBV_QP_SQ_PSN},
+        {IBV_QPT_XRC_SEND, IBV_QPS_RESET, IBV_QPS_INIT, kInit},
+        {IBV_QPT_XRC_SEND, IBV_QPS_INIT, IBV_QPS_RTR,
+         IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN},
+        {IBV_QPT_XRC_SEND, IBV_QPS_RTR, IBV_QPS_RTS, kRts},
+        {IBV_QPT_XRC_RECV, IBV_QPS_RESET, IBV_QPS_INIT, kInit},
+        {IBV_QPT_XRC_RECV, IBV_QPS_INIT, IBV_QPS_RTR, kRtr},
+        {IBV_QPT_XRC_RECV, IBV_QPS_RTR, IBV_QPS_RTS, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_SQ_PSN},
     };
     for (const Case& c : cases) {
         EXPECT_EQ(check(c.type, c.from, c.to, c.mask), TransitionVerdict::allowed);
@@ -51,6 +58,13 @@ TEST(QpTransition, each_required_attribute_is_required) {
             }
         }
     }
+}
+
+TEST(QpTransition, initiator_has_no_attribute_of_a_receiver_and_a_target_none_of_a_sender) {
+    EXPECT_EQ(check(IBV_QPT_XRC_SEND, IBV_QPS_INIT, IBV_QPS_RTR, kRtr),
+              TransitionVerdict::attribute_forbidden);
+    EXPECT_EQ(check(IBV_QPT_XRC_RECV, IBV_QPS_RTR, IBV_QPS_RTS, kRts),
+              TransitionVerdict::attribute_forbidden);
 }
 
 TEST(QpTransition, attribute_of_another_transition_is_forbidden) {

@@ -4,7 +4,7 @@ them, with the options people use. Both ends must succeed and report every size.
 Iterations are few: three processes spin (both ends and the service's worker), on as few as two CPUs.
 
 Which combinations do not exist in perftest 4.5:
-  * UC carries WRITE and SEND, UD only SEND; READ and atomics need RC.
+  * UC carries WRITE and SEND, UD only SEND; READ and atomics need RC or XRC.
   * -e (sleep on events) is refused by ib_write_bw and ib_write_lat: their receiver has no completions.
   * -b, -q, -l are options of the _bw programs; a _lat program has one queue pair and one message.
   * -I (inline) is for WRITE and SEND. --use-srq is for SEND.
@@ -88,6 +88,21 @@ for operation in ("FETCH_AND_ADD", "CMP_AND_SWAP"):
     for kind in ("bw", "lat"):
         add(f"atomic_{kind}_{operation.lower()}", f"ib_atomic_{kind}",
             ["-A", operation, "-n", 100], [8])
+for verb in ("write", "read", "send"):
+    for kind in ("bw", "lat"):
+        add(f"{verb}_{kind}_xrc", f"ib_{verb}_{kind}",
+            ["-c", "XRC", "-s", 16385, "-n", 100 if kind == "bw" else 50], [16385])
+for kind in ("bw", "lat"):
+    add(f"send_{kind}_xrc_events", f"ib_send_{kind}",
+        ["-c", "XRC", "-e", "-s", 1024, "-n", 100], [1024])
+    add(f"send_{kind}_xrc_srq", f"ib_send_{kind}",
+        ["-c", "XRC", "--use-srq", "-s", 1024, "-n", 100], [1024])
+    add(f"atomic_{kind}_xrc", f"ib_atomic_{kind}", ["-c", "XRC", "-n", 100], [8])
+add("send_bw_xrc_both_ways", "ib_send_bw", ["-c", "XRC", "-b", "-s", 2048, "-n", 200], [2048])
+add("send_bw_xrc_8_queue_pairs", "ib_send_bw", ["-c", "XRC", "-q", 8, "-s", 2048, "-n", 100],
+    [2048])
+all_sizes("send", "bw", "XRC")
+
 add("atomic_bw_both_ways", "ib_atomic_bw", ["-b", "-n", 100], [8])
 add("atomic_bw_8_queue_pairs", "ib_atomic_bw", ["-q", 8, "-n", 100], [8])
 add("atomic_bw_lists_of_16", "ib_atomic_bw", ["-l", 16, "-n", 160], [8])

@@ -4,7 +4,8 @@ import functools
 import os
 import pathlib
 
-from harness.suite import Service, Suite, contains
+from harness.suite import Service, Suite, check, contains
+from lab.service import two_tenants
 
 EXTENDED = pathlib.Path(os.environ["VRDMA_BUILD"], "tests/e2e/extended/vrdma-extended")
 
@@ -17,6 +18,35 @@ def scenario(ctx, name):
 
 for each in ("polling", "windows", "domains", "arguments"):
     suite.add(each, functools.partial(scenario, name=each), timeout=60)
+
+
+XRC_SHARE = EXTENDED.with_name("vrdma-xrc-share")
+
+
+@suite.case(timeout=60)
+def xrc_domain_of_two_processes(ctx):
+    contains(ctx.succeeds(ctx.on("a"), XRC_SHARE, timeout=50), "everything as it must be")
+
+
+def on_two_workers(ctx, placement):
+    """Whether processes on a service with two workers can share an XRC domain, and the log."""
+    workers = f'workers = 2\nplacement = "{placement}"\n'
+    with ctx.new_service(config=lambda folder: two_tenants(folder, workers)) as service:
+        ended = ctx.run(service.run_prefix("a"), XRC_SHARE, timeout=50)
+        return ended.status == 0, service.log_text()
+
+
+@suite.case(timeout=60)
+def xrc_domain_on_two_workers_is_refused_with_a_reason(ctx):
+    shared, log = on_two_workers(ctx, "spread")
+    check(not shared, "two workers shared an XRC domain")
+    contains(log, 'set placement = "network"')
+
+
+@suite.case(timeout=60)
+def xrc_domain_with_all_programs_on_one_worker_is_shared(ctx):
+    shared, _ = on_two_workers(ctx, "network")
+    check(shared, "programs on one worker cannot share an XRC domain")
 
 
 @suite.case(timeout=60)

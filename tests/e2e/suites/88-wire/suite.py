@@ -114,6 +114,12 @@ for operation in ("FETCH_AND_ADD", "CMP_AND_SWAP"):
 add((roce,), "atomic_bw_both_ways", perftest, "ib_atomic_bw", [8], "-b", "-n", 100)
 add((roce, vrdma), "atomic_bw_8_queue_pairs", perftest, "ib_atomic_bw", [8], "-q", 8, "-n", 50)
 
+for verb in ("write", "read", "send"):
+    add_perftest(SUITES, f"{verb}_bw_xrc", f"ib_{verb}_bw", 16385, "-c", "XRC", "-n", 200)
+    add_perftest((roce,), f"{verb}_lat_xrc", f"ib_{verb}_lat", 64, "-c", "XRC", "-n", 10)
+add_perftest((roce, vrdma), "send_bw_xrc_events", "ib_send_bw", 1024, "-c", "XRC", "-e", "-n", 100)
+add((roce, vrdma), "atomic_bw_xrc", perftest, "ib_atomic_bw", [8], "-c", "XRC", "-n", 100)
+
 # -- every byte ------------------------------------------------------------------------------------
 
 
@@ -172,6 +178,8 @@ def perftest_in_spite_of_faults(ctx, program, size, *options):
 
 add((*SUITES, auto), "every_byte_of_rc_is_right_in_spite_of_faults",
     every_byte_is_right_in_spite_of_faults, 200)
+add((roce, vrdma), "send_bw_xrc_in_spite_of_faults", perftest_in_spite_of_faults, "ib_send_bw",
+    65536, "-c", "XRC", "-n", 300)
 for verb in ("write", "read", "send"):
     add((vrdma, memif), f"{verb}_bw_rc_in_spite_of_faults", perftest_in_spite_of_faults,
         f"ib_{verb}_bw", 65536, "-n", 300)

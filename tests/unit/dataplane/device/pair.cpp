@@ -33,7 +33,7 @@ void to_rtr(Tenant& tenant, const QueuePair& qp, const vrdma_gid_entry& gid, uin
     if (qp.type != VRDMA_QPT_UD) {
         mask |= VRDMA_QP_AV | VRDMA_QP_PATH_MTU | VRDMA_QP_DEST_QPN | VRDMA_QP_RQ_PSN;
     }
-    if (qp.type == VRDMA_QPT_RC) {
+    if (is_reliable(qp.type)) {
         mask |= VRDMA_QP_MAX_DEST_RD_ATOMIC | VRDMA_QP_MIN_RNR_TIMER;
     }
     Tenant::EXPECT_DONE(tenant.modify(qp, mask, attributes));
@@ -47,7 +47,7 @@ void to_rts(Tenant& tenant, const QueuePair& qp, const Link& link) {
     attributes.rnr_retry = link.rnr_retry;
     attributes.max_rd_atomic = link.max_rd_atomic;
     uint32_t mask = VRDMA_QP_STATE | VRDMA_QP_SQ_PSN;
-    if (qp.type == VRDMA_QPT_RC) {
+    if (is_reliable(qp.type)) {
         mask |=
             VRDMA_QP_TIMEOUT | VRDMA_QP_RETRY_CNT | VRDMA_QP_RNR_RETRY | VRDMA_QP_MAX_QP_RD_ATOMIC;
     }

@@ -170,8 +170,9 @@ QueuePair Tenant::create_qp(const QpOptions& options, const CompletionRing& send
     QueuePair qp;
     qp.type = options.type;
     qp.sq_entries = options.sq_entries;
-    qp.rq_entries = options.srq == VRDMA_NO_HANDLE ? options.rq_entries : 0;
-    qp.sq_stride = vrdma_send_stride(options.type == VRDMA_QPT_UD ? 1 : 0, options.max_send_sge,
+    const bool initiator = options.type == VRDMA_QPT_XRC_SEND;
+    qp.rq_entries = options.srq == VRDMA_NO_HANDLE && !initiator ? options.rq_entries : 0;
+    qp.sq_stride = vrdma_send_stride(has_long_entries(options.type) ? 1 : 0, options.max_send_sge,
                                      options.max_inline);
     qp.rq_stride = vrdma_recv_stride(options.max_recv_sge);
     qp.cookie = ++cookies_;
@@ -183,7 +184,7 @@ QueuePair Tenant::create_qp(const QpOptions& options, const CompletionRing& send
     request.pd = pd;
     request.type = options.type;
     request.send_cq = send_cq.handle;
-    request.recv_cq = recv_cq.handle;
+    request.recv_cq = initiator ? VRDMA_NO_HANDLE : recv_cq.handle;
     request.srq = options.srq;
     request.sq_entries = qp.sq_entries;
     request.rq_entries = qp.rq_entries;
@@ -290,6 +291,10 @@ void Tenant::post_quietly(QueuePair& qp, const Send& send) {
             wqe.atomic.compare_add = send.compare_add;
             wqe.atomic.swap = send.swap;
             offset = VRDMA_WQE_DATA_OFFSET_ATOMIC;
+        }
+        if (qp.type == VRDMA_QPT_XRC_SEND) {
+            wqe.xrc.remote_srqn = send.srqn;
+            offset = VRDMA_WQE_DATA_OFFSET_UD;
         }
         if (send.opcode == VRDMA_WQE_BIND_MW) {
             wqe.bind.length = send.window_length;

@@ -88,6 +88,8 @@ struct Send {
     uint8_t traffic_class = 0;
     uint8_t hop_limit = 64;
     uint32_t flow_label = 0;
+    // XRC
+    uint32_t srqn = 0;
 };
 
 struct QpOptions {

@@ -160,7 +160,8 @@ uint32_t World::objects() const {
     for (const auto& shard : shards_) {
         const DeviceState& s = shard->state();
         sum += s.contexts.used() + s.pds.used() + s.channels.used() + s.regions.used() +
-               s.cqs.used() + s.srqs.used() + s.qps.used() + s.mrs.used() + s.mws.used();
+               s.cqs.used() + s.srqs.used() + s.qps.used() + s.mrs.used() + s.mws.used() +
+               s.xrcds.used() + s.xrcd_openings.used() + s.target_openings.used();
     }
     return sum;
 }

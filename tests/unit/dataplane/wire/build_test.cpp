@@ -33,6 +33,7 @@ HeaderFields all_fields(Opcode opcode) {
                    .received = 4,
                    .ce_marked = 5,
                    .held = {6, 7, 8, 9}};
+    fields.srqn = 0x654321;
     fields.probe = {
         .role = ProbeEth::Role::Answer, .version = 1, .capabilities = 2, .epoch = 3, .token = 4};
     return fields;
@@ -73,6 +74,7 @@ void expect_extensions(const Packet& packet, const HeaderFields& sent) {
     EXPECT_EQ(packet.probe.capabilities, probe.capabilities);
     EXPECT_EQ(packet.probe.epoch, probe.epoch);
     EXPECT_EQ(packet.probe.token, probe.token);
+    EXPECT_EQ(packet.srqn, info.has(extension::kXrcEth) ? sent.srqn : 0);
 }
 
 TEST(Build, every_opcode_comes_back_from_the_parser) {
@@ -98,6 +100,19 @@ TEST(Build, every_opcode_comes_back_from_the_parser) {
             expect_extensions(*packet, sent);
         }
     }
+}
+
+TEST(BuildAnnexA14, xrceth_lies_behind_the_bth_and_its_reserved_bits_mean_nothing) {
+    HeaderFields fields = all_fields(Opcode::XrcWriteOnlyImm);
+    fields.srqn = 0xff654321;
+    Bytes frame = roce(fields, 8, false);
+    const size_t at = kEthernetBytes + kIpv4Bytes + kUdpBytes + kBthBytes;
+    EXPECT_EQ(load32(frame.data() + at), 0x00654321U);
+    EXPECT_EQ(load64(frame.data() + at + kXrcEthBytes), fields.reth.address);
+    store8(frame.data() + at, 0xff);
+    const auto packet = parse(frame, Verify::Nothing);
+    ASSERT_TRUE(packet);
+    EXPECT_EQ(packet->srqn, 0x654321U);
 }
 
 TEST(Build, every_pad_is_right) {

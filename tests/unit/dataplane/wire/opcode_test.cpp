@@ -22,6 +22,7 @@ TEST(Opcode9_2_1, service_follows_from_the_upper_three_bits) {
         const Service expected = value < 0x20             ? Service::Rc
                                  : value < 0x40           ? Service::Uc
                                  : (value & 0xe0) == 0x60 ? Service::Ud
+                                 : (value & 0xe0) == 0xa0 ? Service::Xrc
                                                           : Service::Other;
         EXPECT_EQ(info.service, expected) << value;
     }
@@ -37,6 +38,28 @@ TEST(Opcode9_2_1, uc_says_the_same_as_rc) {
         EXPECT_EQ(rc.payload, uc.payload);
         EXPECT_EQ(rc.needs_receive, uc.needs_receive);
     }
+}
+
+TEST(OpcodeAnnexA14, xrc_says_the_same_as_rc_and_names_an_srq_in_requests) {
+    for (unsigned value = 0; value < 0x20; ++value) {
+        const OpcodeInfo& rc = opcode_info(static_cast<uint8_t>(value));
+        const OpcodeInfo& xrc = opcode_info(static_cast<uint8_t>(value + 0xa0));
+        ASSERT_EQ(rc.known, xrc.known) << value;
+        if (!rc.known) {
+            continue;
+        }
+        const size_t more = rc.request() ? kXrcEthBytes : 0;
+        EXPECT_EQ(xrc.extension_bytes, rc.extension_bytes + more) << value;
+        EXPECT_EQ(xrc.has(extension::kXrcEth), rc.request()) << value;
+        EXPECT_EQ(xrc.kind, rc.kind);
+        EXPECT_EQ(xrc.position, rc.position);
+        EXPECT_EQ(xrc.payload, rc.payload);
+        EXPECT_EQ(xrc.needs_receive, rc.needs_receive);
+        const auto opcode = static_cast<Opcode>(value);
+        EXPECT_EQ(rc_of(xrc_of(opcode)), opcode);
+    }
+    EXPECT_EQ(xrc_of(Opcode::RcSendFirst), Opcode::XrcSendFirst);
+    EXPECT_EQ(xrc_of(Opcode::RcSendOnlyInvalidate), Opcode::XrcSendOnlyInvalidate);
 }
 
 TEST(Opcode9_2_1, write_with_immediate_takes_its_receive_at_the_last_packet) {
