@@ -26,6 +26,18 @@ constexpr std::uint32_t kUnsupportedMask =
 constexpr std::uint32_t kSendStates =
     1U << IBV_QPS_RTS | 1U << IBV_QPS_SQD | 1U << IBV_QPS_SQE | 1U << IBV_QPS_ERR;
 
+// What the other half of an XRC connection would need is dropped without a word, as the kernel
+// does: programs such as perftest give both halves the attributes of RC.
+std::uint32_t meant(ibv_qp_type type, std::uint32_t mask) {
+    if (type == IBV_QPT_XRC_SEND) {
+        return mask & ~std::uint32_t{IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER};
+    }
+    if (type == IBV_QPT_XRC_RECV) {
+        return mask & ~std::uint32_t{IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY};
+    }
+    return mask;
+}
+
 ibv_qp_state present_state(const Qp& qp, const ibv_qp_attr& attr, std::uint32_t mask) {
     if ((mask & IBV_QP_CUR_STATE) != 0) {
         return attr.cur_qp_state;
@@ -122,7 +134,7 @@ void apply_state(Qp& qp, std::uint32_t state) {
 int modify_qp(ibv_qp* ibqp, ibv_qp_attr* attr, int signed_mask) {
     Qp& qp = *Qp::of(ibqp);
     Context& context = *qp.context;
-    const auto mask = static_cast<std::uint32_t>(signed_mask);
+    const auto mask = meant(ibqp->qp_type, static_cast<std::uint32_t>(signed_mask));
     if (context.abandoned) {
         return fail("modify_qp", EIO, "a child after fork cannot use its parent's device");
     }

@@ -22,8 +22,8 @@
 #include <memory>
 
 #include "check.h"
-#include "tools/verbs_util/cpu.h"
 #include "tools/verbs_util/device.h"
+#include "tools/verbs_util/tsc.h"
 
 namespace vrdma::extended {
 namespace {
@@ -309,14 +309,14 @@ class Sender {
     [[nodiscard]] std::uint32_t number() const { return qp_->qp_num; }
     void connect() { end_->connect(qp_, facts_[0].target); }
 
-    void send(int to, std::uint32_t seed) {
+    void send(std::size_t to, std::uint32_t seed) {
         for (std::size_t at = 0; at < kMessageBytes; ++at) {
             end_->memory[at] = pattern(seed, at);
         }
         run(to, IBV_WR_SEND, kMessageBytes, 0);
     }
     // What is written is read back elsewhere, and an atomic changes it.
-    void rdma(int to) {
+    void rdma(std::size_t to) {
         for (std::size_t at = 0; at < kMessageBytes; ++at) {
             end_->memory[at] = pattern(99, at);
         }
@@ -336,12 +336,12 @@ class Sender {
         std::memcpy(&fetched, end_->memory.data(), sizeof fetched);
         require(fetched == before + 1, "what the atomic left");
     }
-    void write_with_a_key_of_another_domain(int to) {
+    void write_with_a_key_of_another_domain(std::size_t to) {
         run(to, IBV_WR_RDMA_WRITE, 8, facts_[to].other_rkey, IBV_WC_REM_ACCESS_ERR);
     }
 
   private:
-    void run(int to, ibv_wr_opcode opcode, std::uint32_t bytes, std::uint32_t rkey,
+    void run(std::size_t to, ibv_wr_opcode opcode, std::uint32_t bytes, std::uint32_t rkey,
              ibv_wc_status status = IBV_WC_SUCCESS) {
         ibv_sge part{.addr = end_->address(), .length = bytes, .lkey = end_->mr->lkey};
         ibv_send_wr wr{};

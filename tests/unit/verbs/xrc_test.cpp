@@ -319,6 +319,34 @@ TEST_F(XrcTest, state_of_a_target_is_asked_for_because_others_change_it) {
     EXPECT_EQ(move_to(target, IBV_QPS_RTS), EIO);
 }
 
+TEST_F(XrcTest, attributes_of_the_other_half_are_dropped) {
+    need_domain();
+    constexpr int kInit = IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS;
+    constexpr int kRtr = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+                         IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
+    constexpr int kRts = IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                         IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC;
+    ibv_qp_attr attr{};
+    attr.port_num = 1;
+    attr.path_mtu = IBV_MTU_1024;
+    attr.ah_attr.is_global = 1;
+    attr.ah_attr.port_num = 1;
+    attr.ah_attr.grh.sgid_index = 3;
+    ibv_qp* initiator = make_qp(IBV_QPS_RESET, {.type = IBV_QPT_XRC_SEND});
+    ibv_qp* target = make_target();
+    for (ibv_qp* qp : {initiator, target}) {
+        ASSERT_NE(qp, nullptr);
+        attr.qp_state = IBV_QPS_INIT;
+        EXPECT_EQ(ibv_modify_qp(qp, &attr, kInit), 0);
+        attr.qp_state = IBV_QPS_RTR;
+        EXPECT_EQ(ibv_modify_qp(qp, &attr, kRtr), 0);
+        attr.qp_state = IBV_QPS_RTS;
+        EXPECT_EQ(ibv_modify_qp(qp, &attr, kRts), 0);
+    }
+    EXPECT_EQ(device_.last(VRDMA_CMD_MODIFY_QP).as<vrdma_cmd_modify_qp>().mask,
+              std::uint32_t{IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_SQ_PSN});
+}
+
 TEST_F(XrcTest, events_of_a_target_arrive) {
     need_domain();
     ibv_qp* target = make_target();

@@ -62,7 +62,7 @@ def xsrq_pingpong(ctx, clients, options):
         text, _ = process.communicate(timeout=50)
         print(text, flush=True)
         check(process.returncode == 0, f"{process.args[-1]}: exit status {process.returncode}")
-        contains(text, "usec/iter")
+        contains(text, "success")
 
 
 for mode, words in MODES.items():
