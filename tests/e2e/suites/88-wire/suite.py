@@ -53,6 +53,15 @@ for mode, words in (("polling", []), ("events", ["-e"])):
 for mtu in (256, 1024, 4096):
     add((roce, vrdma), f"rc_pingpong_mtu_{mtu}", pingpong, "rc", "-n", 50, "-s", 10001, "-m", mtu)
 
+
+def xsrq_pingpong(ctx, *options):
+    ended = succeeds(ctx, "ibv_xsrq_pingpong", "-g", 3, *options)
+    for side in (ended.client, ended.server):
+        contains(side.output, "success")
+
+
+add(SUITES, "xsrq_pingpong_events", xsrq_pingpong, "-n", 100, "-s", 65537, "-e")
+
 # -- perftest --------------------------------------------------------------------------------------
 
 
