@@ -268,8 +268,13 @@ Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
 }  // namespace
 
 ibv_qp* create_qp(ibv_pd* pd, ibv_qp_init_attr* attr) {
-    Qp* qp = create(pd, *attr);
-    return qp == nullptr ? nullptr : &qp->base.qp;
+    ibv_qp_init_attr own = *attr;  // the program may use its own again
+    Qp* qp = create(pd, own);
+    if (qp == nullptr) {
+        return nullptr;
+    }
+    attr->cap = own.cap;
+    return &qp->base.qp;
 }
 
 ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {

@@ -746,9 +746,12 @@ void Connection::tear_down() {
     }
     boost::system::error_code ignored;
     socket_.close(ignored);
+    std::vector<int> files;  // together: one thread closes them all
     for (const auto& [handle, file] : xrc_files_) {
-        forget_xrc_file(file);
+        environment_.vnic->xrc_files.release(file.identity);
+        files.push_back(file.file);
     }
+    environment_.vnic->aside.close_all(files);
     xrc_files_.clear();
     environment_.vnic->quota.give_back(used_);
     used_ = ResourceCounts{};

@@ -225,7 +225,8 @@ void silent_files(Stage& stage) {
     }
     for (const uint16_t opcode :
          {uint16_t{VRDMA_CMD_ADD_REGION}, uint16_t{VRDMA_CMD_CREATE_CHANNEL},
-          uint16_t{VRDMA_CMD_QUERY_PORT}, uint16_t{VRDMA_CMD_OPEN}}) {
+          uint16_t{VRDMA_CMD_QUERY_PORT}, uint16_t{VRDMA_CMD_OPEN},
+          uint16_t{VRDMA_CMD_OPEN_XRCD}}) {
         for (const uint32_t kind : {VRDMA_REGION_MAPPED, VRDMA_REGION_PROCESS}) {
             Tenant tenant;
             if (!tenant.open(stage.socket)) {
@@ -237,6 +238,9 @@ void silent_files(Stage& stage) {
             if (opcode == VRDMA_CMD_ADD_REGION) {
                 const vrdma_cmd_add_region region{kind, VRDMA_REGION_WRITABLE, 0, 4096};
                 tenant.device.post(opcode, std::as_bytes(std::span(&region, 1)), {&given, 1});
+            } else if (opcode == VRDMA_CMD_OPEN_XRCD) {
+                const vrdma_cmd_open_xrcd domain{VRDMA_XRCD_CREATE, 0};
+                tenant.device.post(opcode, std::as_bytes(std::span(&domain, 1)), {&given, 1});
             } else {
                 tenant.device.post(opcode, {}, {&given, 1});
             }

@@ -369,6 +369,22 @@ TEST_F(XrcTest, initiator_has_only_a_send_side) {
     EXPECT_EQ(ibv_destroy_qp(qp), 0);
 }
 
+TEST_F(XrcTest, what_an_initiator_does_not_need_stays_with_the_program) {
+    ibv_qp_init_attr attr{};
+    attr.send_cq = attr.recv_cq = cq_;
+    attr.qp_type = IBV_QPT_XRC_SEND;
+    attr.cap = {.max_send_wr = 4,
+                .max_recv_wr = 4,
+                .max_send_sge = 1,
+                .max_recv_sge = 1,
+                .max_inline_data = 0};
+    ibv_qp* qp = ibv_create_qp(pd_, &attr);
+    ASSERT_NE(qp, nullptr);
+    EXPECT_EQ(attr.recv_cq, cq_);
+    EXPECT_EQ(attr.cap.max_recv_wr, 0U);
+    EXPECT_EQ(qp->recv_cq, nullptr);
+}
+
 TEST_F(XrcTest, requests_name_their_srq) {
     ibv_qp* qp = make_initiator();
     ASSERT_NE(qp, nullptr);
