@@ -200,6 +200,9 @@ Qp* refuse(int error, const char* reason) {
 // nullptr and errno. attr.cap is what the program is told it got.
 Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     Context& context = Context::of(pd->context);
+    if (attr.qp_type == IBV_QPT_XRC_RECV && has_xrc(context)) {
+        return refuse(EINVAL, "a target is made in an XRC domain, by ibv_create_qp_ex");
+    }
     const bool initiator = attr.qp_type == IBV_QPT_XRC_SEND && has_xrc(context);
     if (attr.qp_type != IBV_QPT_RC && attr.qp_type != IBV_QPT_UC && attr.qp_type != IBV_QPT_UD &&
         !initiator) {

@@ -256,6 +256,10 @@ TEST_F(XrcTest, target_without_a_domain_or_with_operations_is_refused) {
     attr.qp_type = IBV_QPT_XRC_RECV;
     EXPECT_EQ(create_qp_ex(context_, &attr), nullptr);
     EXPECT_EQ(errno, EINVAL);
+    ibv_qp_init_attr plain{};
+    plain.qp_type = IBV_QPT_XRC_RECV;
+    EXPECT_EQ(ibv_create_qp(pd_, &plain), nullptr);
+    EXPECT_EQ(errno, EINVAL);
     attr.comp_mask = IBV_QP_INIT_ATTR_XRCD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
     attr.xrcd = xrcd_;
     EXPECT_EQ(create_qp_ex(context_, &attr), nullptr);
