@@ -353,7 +353,7 @@ void Cm::push(const Id& id, std::uint32_t event, int status, const vrdma_cm_mess
     if (id->uid == 0 || id->channel->fd < 0) {
         return;  // its program does not know it yet
     }
-    CmEvent made{.id = id, .request = request, .content = {}};
+    CmEvent made{.id = id, .request = request, .membership = nullptr, .content = {}};
     rdma_ucm_event_resp& content = made.content;
     content.uid = id->uid;
     content.id = request == nullptr ? id->handle : request->handle;
@@ -386,6 +386,7 @@ void Cm::end(Lock& lock, const Id& id) {
     if (ids_.erase(id->handle) == 0) {
         return;
     }
+    forget_memberships(id->handle);
     vrdma_cm_message message{};
     message.connection = id->connection;
     message.listener_side = id->listener_side ? 1 : 0;

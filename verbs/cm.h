@@ -61,6 +61,20 @@ class Cm {
     [[nodiscard]] int set_option(const Call& call);
     [[nodiscard]] int migrate(const Call& call);
 
+    // cm_multicast.cpp
+    struct Join {
+        std::uint64_t response;
+        std::uint64_t uid;
+        std::uint32_t id;
+        std::uint16_t flags;
+        const void* address;
+    };
+    [[nodiscard]] int join(const Call& call, const Join& wanted);
+    [[nodiscard]] int join_ip_multicast(const Call& call);
+    [[nodiscard]] int join_multicast(const Call& call);
+    [[nodiscard]] int leave_multicast(const Call& call);
+    void forget_memberships(std::uint32_t id);
+
     // cm_answers.cpp
     [[nodiscard]] int query_route(const Call& call) const;
     [[nodiscard]] int init_qp_attr(const Call& call);
@@ -100,8 +114,10 @@ class Cm {
     mutable std::mutex mutex_;  // all below. Never held while a service is asked
     std::map<int, std::shared_ptr<CmChannel>> channels_;
     std::map<std::uint32_t, Id> ids_;
+    std::map<std::uint32_t, std::shared_ptr<CmMembership>> memberships_;
     std::vector<std::pair<std::string, std::unique_ptr<CmService>>> services_;  // by socket
     std::uint32_t last_handle_ = 0;
+    std::uint32_t last_membership_ = 0;
     int wake_fd_ = -1;
 };
 

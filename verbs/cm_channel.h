@@ -30,12 +30,21 @@ enum CmEventCode : std::uint32_t {
     RDMA_CM_EVENT_ESTABLISHED = 9,
     RDMA_CM_EVENT_DISCONNECTED = 10,
     RDMA_CM_EVENT_DEVICE_REMOVAL = 11,
+    RDMA_CM_EVENT_MULTICAST_JOIN = 12,
+};
+
+// A group that an id has joined.
+struct CmMembership {
+    std::uint32_t handle = 0;
+    std::uint32_t id = 0;
+    std::uint32_t events_reported = 0;
 };
 
 // An event that its program has not taken yet.
 struct CmEvent {
     std::shared_ptr<CmId> id;       // who reports it: of a request, the listener
     std::shared_ptr<CmId> request;  // the id that a request made
+    std::shared_ptr<CmMembership> membership;  // whose event it is, if one's
     rdma_ucm_event_resp content{};
 };
 

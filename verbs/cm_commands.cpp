@@ -24,7 +24,6 @@ namespace {
 // A kernel asks fifteen times, four seconds apart.
 constexpr auto kConnectPatience = std::chrono::seconds(65);
 constexpr std::uint32_t kMostBacklog = 1024;
-constexpr char kNoMulticast[] = "a vNIC has no multicast; send to each receiver";
 
 // The program's part of a message.
 void copy_parameters(const rdma_ucm_conn_param& from, vrdma_cm_message& to) {
@@ -79,9 +78,11 @@ int Cm::dispatch(Lock& lock, const Call& call) {
         case RDMA_USER_CM_CMD_BIND:
             return EAFNOSUPPORT;
         case RDMA_USER_CM_CMD_JOIN_IP_MCAST:
+            return join_ip_multicast(call);
         case RDMA_USER_CM_CMD_JOIN_MCAST:
-            log(LogLevel::error, "verb=rdma_join_multicast reason=\"%s\"", kNoMulticast);
-            return EOPNOTSUPP;
+            return join_multicast(call);
+        case RDMA_USER_CM_CMD_LEAVE_MCAST:
+            return leave_multicast(call);
         default:
             return EOPNOTSUPP;
     }
@@ -156,6 +157,10 @@ int Cm::bind_to(Lock& lock, const Id& id, const CmAddress& address) {
 CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination) {
     const std::vector<CmService*> candidates =
         id->service == nullptr ? living() : std::vector{id->service};
+    if (destination.multicast()) {  // every vNIC can send there: its own, or the first
+        id->mtu = candidates.empty() ? id->mtu : candidates.front()->mtu();
+        return candidates.empty() ? nullptr : candidates.front();
+    }
     if (destination.loopback && !candidates.empty()) {
         destination.gid = candidates.front()->address();
     }
@@ -196,11 +201,6 @@ int Cm::resolve(Lock& lock, const Call& call) {
         if (error != 0) {
             return error;
         }
-    }
-    if (destination->multicast()) {
-        log(LogLevel::error, "verb=rdma_resolve_addr reason=\"%s\"", kNoMulticast);
-        push(id, RDMA_CM_EVENT_ADDR_ERROR, -EOPNOTSUPP);
-        return 0;
     }
     CmService* service = towards(lock, id, *destination);
     if (service == nullptr) {
@@ -421,6 +421,9 @@ int Cm::get_event(Lock& lock, const Call& call) {
     }
     const CmEvent event = call.channel->pop(0);
     ++event.id->events_reported;
+    if (event.membership != nullptr) {
+        ++event.membership->events_reported;
+    }
     call.respond(command.response, event.content);
     return 0;
 }

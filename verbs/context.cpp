@@ -33,8 +33,10 @@
 #include "verbs/cq.h"
 #include "verbs/device.h"
 #include "verbs/log.h"
+#include "verbs/mcast.h"
 #include "verbs/mr.h"
 #include "verbs/mw.h"
+#include "verbs/not_there.h"
 #include "verbs/pd.h"
 #include "verbs/port.h"
 #include "verbs/qp.h"
@@ -48,7 +50,8 @@ using verbs_abi::Op;
 
 constexpr std::uint64_t kFeatures = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
                                     VRDMA_FEATURE_USERFAULT | VRDMA_FEATURE_MEMORY_WINDOWS |
-                                    VRDMA_FEATURE_TIMESTAMPS | VRDMA_FEATURE_XRC;
+                                    VRDMA_FEATURE_TIMESTAMPS | VRDMA_FEATURE_XRC |
+                                    VRDMA_FEATURE_MULTICAST;
 constexpr char kSocketFile[] = "vrdma_socket";
 
 constinit std::mutex open_mutex;
@@ -163,10 +166,12 @@ tl::expected<std::unique_ptr<driver::SocketChannel>, driver::CommandError> open_
 
 void set_operations(verbs_abi::VerbsContext* context) {
     verbs_abi::OpsTable ops(verbs_abi::current_layout());
+    set_refusals(ops);
     ops.set<Op::alloc_mw>(&alloc_mw);
     ops.set<Op::alloc_parent_domain>(&alloc_parent_domain);
     ops.set<Op::alloc_pd>(&alloc_pd);
     ops.set<Op::alloc_td>(&alloc_td);
+    ops.set<Op::attach_mcast>(&attach_mcast);
     ops.set<Op::bind_mw>(&bind_mw);
     ops.set<Op::close_xrcd>(&close_xrcd);
     ops.set<Op::cq_event>(&cq_event);
@@ -185,6 +190,7 @@ void set_operations(verbs_abi::VerbsContext* context) {
     ops.set<Op::destroy_cq>(&destroy_cq);
     ops.set<Op::destroy_qp>(&destroy_qp);
     ops.set<Op::destroy_srq>(&destroy_srq);
+    ops.set<Op::detach_mcast>(&detach_mcast);
     ops.set<Op::free_context>(&free_context);
     ops.set<Op::get_srq_num>(&get_srq_num);
     ops.set<Op::modify_qp>(&modify_qp);

@@ -73,6 +73,11 @@ ibv_device_attr describe(const vrdma_rsp_open& info) {
     attr.max_srq = as_int(limits.max_srqs);
     attr.max_srq_wr = as_int(limits.max_queue_entries);
     attr.max_srq_sge = as_int(limits.max_sge);
+    if ((info.features & VRDMA_FEATURE_MULTICAST) != 0) {
+        attr.max_mcast_grp = VRDMA_MAX_MCAST_GROUPS;
+        attr.max_mcast_qp_attach = VRDMA_MAX_MCAST_QPS;
+        attr.max_total_mcast_qp_attach = VRDMA_MAX_MCAST_ATTACHMENTS;
+    }
     attr.max_pkeys = 1;
     attr.local_ca_ack_delay = kAckDelay;
     attr.phys_port_cnt = 1;

@@ -21,6 +21,7 @@
 #include "verbs/context.h"
 #include "verbs/cq.h"
 #include "verbs/log.h"
+#include "verbs/mcast.h"
 #include "verbs/mw.h"
 #include "verbs/pd.h"
 #include "verbs/xrc.h"
@@ -170,7 +171,8 @@ tl::expected<vrdma_rsp_create_qp, driver::CommandError> create_at_device(
     body.max_send_sge = qp.sq.max_sge;
     body.max_recv_sge = qp.rq.max_sge;
     body.max_inline = qp.sq.max_inline;
-    body.flags = qp.signal_all ? std::uint32_t{VRDMA_QP_SIGNAL_ALL} : 0U;
+    body.flags = (qp.signal_all ? std::uint32_t{VRDMA_QP_SIGNAL_ALL} : 0U) |
+                 (qp.block_loopback ? std::uint32_t{VRDMA_QP_BLOCK_MCAST_LOOPBACK} : 0U);
     body.cookie = reinterpret_cast<std::uintptr_t>(&qp.base.qp);
     return driver::query_command<vrdma_rsp_create_qp>(*context.channel, VRDMA_CMD_CREATE_QP, body);
 }
@@ -198,7 +200,7 @@ Qp* refuse(int error, const char* reason) {
 }
 
 // nullptr and errno. attr.cap is what the program is told it got.
-Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
+Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr, bool block_loopback = false) {
     Context& context = Context::of(pd->context);
     if (attr.qp_type == IBV_QPT_XRC_RECV && has_xrc(context)) {
         return refuse(EINVAL, "a target is made in an XRC domain, by ibv_create_qp_ex");
@@ -230,6 +232,7 @@ Qp* create(ibv_pd* pd, ibv_qp_init_attr& attr) {
     qp->send_cq = Cq::of(attr.send_cq);
     qp->recv_cq = initiator ? nullptr : Cq::of(attr.recv_cq);
     qp->signal_all = attr.sq_sig_all != 0;
+    qp->block_loopback = block_loopback;
     size_queues(context, attr, *qp);
     if (Pd::of(pd)->single_threaded()) {
         qp->sq.lock.set_single_threaded();
@@ -293,9 +296,14 @@ ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
         IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW | IBV_QP_EX_WITH_SEND_WITH_INV;
     const bool has_send_ops = (attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) != 0;
     const std::uint64_t send_ops = has_send_ops ? attr->send_ops_flags : 0;
-    const bool has_create_flags =
-        (attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) != 0 && attr->create_flags != 0;
-    if ((attr->comp_mask & ~kMask) != 0 || (send_ops & ~kSendOps) != 0 || has_create_flags) {
+    const std::uint32_t create_flags =
+        (attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) != 0 ? attr->create_flags : 0;
+    const bool can_block =
+        attr->qp_type == IBV_QPT_UD && has_multicast(Context::of(context));
+    const std::uint32_t known_flags =
+        can_block ? std::uint32_t{IBV_QP_CREATE_BLOCK_SELF_MCAST_LB} : 0U;
+    if ((attr->comp_mask & ~kMask) != 0 || (send_ops & ~kSendOps) != 0 ||
+        (create_flags & ~known_flags) != 0) {
         refuse(EOPNOTSUPP, "unknown comp_mask, create_flags or send_ops_flags");
         return nullptr;
     }
@@ -327,7 +335,7 @@ ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
                            .cap = attr->cap,
                            .qp_type = attr->qp_type,
                            .sq_sig_all = attr->sq_sig_all};
-    Qp* qp = create(attr->pd, plain);
+    Qp* qp = create(attr->pd, plain, create_flags != 0);
     if (qp == nullptr) {
         return nullptr;
     }

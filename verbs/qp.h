@@ -40,6 +40,7 @@ struct Qp {
     Cq* recv_cq = nullptr;
     ibv_qp_cap cap{};
     bool signal_all = false;
+    bool block_loopback = false;  // of what it sends to groups
     driver::QueueBlock block;
     AsyncEventCount async_events;
     Qp* next = nullptr;  // in Context::qp_list

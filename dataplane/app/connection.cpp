@@ -291,7 +291,7 @@ void Connection::warn(std::string_view what) {
 
 uint64_t Connection::features() const {
     return VRDMA_FEATURE_PEER_DEATH | VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS |
-           VRDMA_FEATURE_XRC |
+           VRDMA_FEATURE_XRC | VRDMA_FEATURE_MULTICAST |
            (environment_.vnic->process_memory ? VRDMA_FEATURE_PROCESS_MEMORY : 0U) |
            (environment_.vnic->userfault_device.is_open() ? VRDMA_FEATURE_USERFAULT : 0U);
 }

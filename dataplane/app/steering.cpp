@@ -6,6 +6,7 @@
 #include "dataplane/wire/bytes.h"
 #include "dataplane/wire/network.h"
 #include "dataplane/wire/parse.h"
+#include "driver/abi/command.h"
 
 namespace vrdma::app {
 namespace {
@@ -33,13 +34,17 @@ void QueuePairSteering::steer(std::span<const PacketBuffer> frames,
         const std::span<const std::byte> frame(frames[i].data, frames[i].length);
         switch (wire::classify(frame)) {
             case wire::FrameKind::Roce: {
-                const uint32_t place = qpns_.decrypt(destination_qpn(frame)) & kSlotMask;
-                workers[i] = static_cast<uint16_t>(place % shards_);
+                const uint32_t qpn = destination_qpn(frame);
+                const uint32_t place = qpns_.decrypt(qpn) & kSlotMask;
+                // Any worker may have members of a group.
+                workers[i] = qpn == VRDMA_MCAST_QPN ? PacketSteering::kEveryWorker
+                                                    : static_cast<uint16_t>(place % shards_);
                 break;
             }
             case wire::FrameKind::Arp:
             case wire::FrameKind::Neighbour:
             case wire::FrameKind::PathMtu:
+            case wire::FrameKind::Query:
                 workers[i] = PacketSteering::kEveryWorker;
                 break;
             case wire::FrameKind::Echo:

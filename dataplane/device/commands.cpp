@@ -91,6 +91,10 @@ Commands::Result Commands::dispatch(const CommandCall& call) {
             return create_xrc_target(call);
         case VRDMA_CMD_OPEN_XRC_TARGET:
             return open_xrc_target(call);
+        case VRDMA_CMD_ATTACH_MCAST:
+            return attach_mcast(call);
+        case VRDMA_CMD_DETACH_MCAST:
+            return detach_mcast(call);
         default:
             return refuse(VRDMA_STATUS_UNSUPPORTED, "unknown command");
     }

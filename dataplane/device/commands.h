@@ -8,6 +8,7 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/device/multicast.h"
 #include "dataplane/device/queue_pairs.h"
 #include "dataplane/device/state.h"
 #include "dataplane/device/wire_path.h"
@@ -51,11 +52,12 @@ struct CommandOutcome {
 class Commands {
   public:
     Commands(DeviceState& state, CompletionQueues& completions, QueuePairs& queue_pairs,
-             WirePath& wire, Reclaimer& reclaimer)
+             WirePath& wire, Multicast& multicast, Reclaimer& reclaimer)
         : state_(state),
           completions_(completions),
           queue_pairs_(queue_pairs),
           wire_(wire),
+          multicast_(multicast),
           reclaimer_(reclaimer) {}
 
     [[nodiscard]] CommandOutcome execute(const CommandCall& call);
@@ -113,6 +115,17 @@ class Commands {
     Result open_xrc_target(const CommandCall& call);
     Result query_port(const CommandCall& call);
     Result query_clock(const CommandCall& call);
+    Result attach_mcast(const CommandCall& call);
+    Result detach_mcast(const CommandCall& call);
+    // What both name, checked.
+    struct McastTarget {
+        uint32_t slot;
+        vrdma_gid_entry gid;
+    };
+    [[nodiscard]] tl::expected<McastTarget, Refusal> mcast_target(const CommandCall& call) const;
+    // False: it is not in the group.
+    [[nodiscard]] bool leave_group(uint32_t slot, const vrdma_gid_entry& gid);
+    void leave_groups(uint32_t slot);
 
     [[nodiscard]] tl::expected<uint32_t, Refusal> make_srq(const CommandCall& call,
                                                            const vrdma_cmd_create_srq& request);
@@ -166,6 +179,7 @@ class Commands {
     CompletionQueues& completions_;
     QueuePairs& queue_pairs_;
     WirePath& wire_;
+    Multicast& multicast_;
     Reclaimer& reclaimer_;
 };
 

@@ -5,6 +5,8 @@
 // again.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -34,11 +36,21 @@ class Fabric {
     }
     [[nodiscard]] uint32_t shards() const { return shards_; }
 
+    // How many attachments to multicast groups a shard has: who sends to one asks only shards that
+    // have any. Written by that shard alone.
+    void set_group_members(uint32_t shard, uint32_t count) {
+        group_members_[shard].store(count, std::memory_order_release);
+    }
+    [[nodiscard]] uint32_t group_members(uint32_t shard) const {
+        return group_members_[shard].load(std::memory_order_acquire);
+    }
+
   private:
     static constexpr uint32_t kRingEntries = 2048;
     const uint32_t shards_;
     Waker& waker_;
     std::vector<std::unique_ptr<SpscRing<Message>>> rings_;
+    std::array<std::atomic<uint32_t>, kMaxShards> group_members_{};
 };
 
 }  // namespace vrdma

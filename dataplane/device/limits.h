@@ -28,6 +28,12 @@ inline constexpr uint32_t kMaxSpansPerSlice = 2 * VRDMA_MAX_SGE;
 // Handles of one XRC target: each gets its events.
 inline constexpr uint32_t kMaxTargetOpenings = 256;
 
+// Copies of one message to a multicast group that are made at once, and members of one group on a
+// shard. What comes from the wire is copied for all of them at once: a mebibyte at the most.
+inline constexpr uint32_t kCopiesAtOnce = 16;
+inline constexpr uint32_t kMaxGroupMembers = 256;
+static_assert(kMaxGroupMembers >= VRDMA_MAX_MCAST_QPS);
+
 // Work of one queue pair in one visit.
 inline constexpr uint32_t kEntriesPerVisit = 16;
 inline constexpr uint32_t kBytesPerVisit = kSliceBytes;

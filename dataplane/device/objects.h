@@ -200,6 +200,7 @@ struct alignas(64) Qp {
     bool peer_lost;   // its peer died while a slice was on its way
     uint8_t silence;  // why nobody answers (enum vrdma_reason)
     bool windows;     // its driver speaks VRDMA_FEATURE_MEMORY_WINDOWS
+    bool block_loopback;  // VRDMA_QP_BLOCK_MCAST_LOOPBACK
     // ---- read for every receive
     uint32_t recv_cq;
     uint32_t srq;  // kNone without
@@ -223,6 +224,11 @@ struct alignas(64) Qp {
     uint32_t rnr_naks;
     uint32_t error_index;  // sq index of the entry that failed first
     uint32_t remote;       // of DeviceState::remotes, when its peer is on another host; else kNone
+    uint32_t attachments;  // to multicast groups: the first, of MulticastGroups; else kNone
+    // Of the current entry, when it goes to a group: the shard whose members get their copies,
+    // counted from its own on (after the last one comes the wire), and the member that is next.
+    uint32_t group_shard;
+    uint32_t group_member;
     uint64_t cookie;
     uint64_t sends;
     uint64_t receives;

@@ -56,8 +56,10 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
                       request->rq_entries != 0)) {
         return refuse(VRDMA_STATUS_INVALID, "an XRC initiator receives nothing");
     }
-    if ((request->flags & ~static_cast<uint32_t>(VRDMA_QP_SIGNAL_ALL)) != 0 ||
-        request->reserved != 0) {
+    const bool multicast = speaks(call, VRDMA_FEATURE_MULTICAST);
+    const uint32_t known = static_cast<uint32_t>(VRDMA_QP_SIGNAL_ALL) |
+                           (multicast ? uint32_t{VRDMA_QP_BLOCK_MCAST_LOOPBACK} : 0U);
+    if ((request->flags & ~known) != 0 || request->reserved != 0) {
         return refuse(VRDMA_STATUS_INVALID, "unknown queue pair flag");
     }
     if (!ring_ok(request->sq_entries) || !ring_ok(request->rq_entries)) {
@@ -113,6 +115,8 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     qp = Qp{};
     qp.queued = queued;
     qp.remote = kNone;
+    qp.attachments = kNone;
+    qp.block_loopback = (request->flags & VRDMA_QP_BLOCK_MCAST_LOOPBACK) != 0;
     qp.qpn = state_.make_qpn(*slot, generation);
     qp.generation = generation;
     qp.type = static_cast<uint8_t>(request->type);
@@ -155,6 +159,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
 void Commands::free_qp(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     Context& context = state_.contexts[qp.context];
+    leave_groups(slot);
     wire_.disconnect(slot);
     state_.deadlines.clear(slot);
     state_.doorbell_slots_of(qp.context)[qp.doorbell] = 0;
@@ -187,6 +192,9 @@ Commands::Result Commands::destroy_qp(const CommandCall& call) {
     if (qp.type == VRDMA_QPT_XRC_RECV) {
         free_target_opening(request->handle & ~kTargetHandle, false);
         return size_t{0};
+    }
+    if (qp.attachments != kNone) {
+        return refuse(VRDMA_STATUS_BUSY, "the queue pair is attached to a multicast group");
     }
     if (qp.phase == SendPhase::InFlight) {
         qp.halted = true;

@@ -85,6 +85,8 @@ bool Requester::start(uint32_t slot) {
     qp.phase = SendPhase::Moving;
     qp.position = 0;
     qp.length = 0;
+    qp.group_shard = 0;
+    qp.group_member = 0;
     qp.rnr_left = qp.attributes.rnr_retry;
     qp.retries_left = qp.attributes.retry_count;
     if (const std::optional<EntryFault> fault = check_entry(qp, qp.length)) {
@@ -157,6 +159,9 @@ uint32_t Requester::step(uint32_t slot) {
     if (qp.type == VRDMA_QPT_UD) {
         vrdma_gid_entry gid;
         std::memcpy(gid.gid, wqe.ud_address.remote_gid, sizeof gid.gid);
+        if (wqe.ud.remote_qpn == VRDMA_MCAST_QPN && is_group(gid)) [[unlikely]] {
+            return step_group(slot);
+        }
         vnic = state_.find_vnic(state_.vnics[qp.vnic].network, gid);
         qpn = wqe.ud.remote_qpn;
     } else {
@@ -166,31 +171,12 @@ uint32_t Requester::step(uint32_t slot) {
     const bool reachable = vnic != kNone && state_.vnics[vnic].up && state_.vnics[qp.vnic].up;
     const uint32_t shard = reachable ? state_.home_of(qpn).shard : state_.config.shard;
     if (shard != state_.config.shard) {
-        if (state_.free_slices.empty()) {
-            return 0;
-        }
-        const uint32_t index = state_.free_slices.back();
-        Slice& slice = state_.slices[index];
-        if (!fill(slot, wqe, slice)) {
-            return 0;
-        }
-        state_.free_slices.pop_back();
-        qp.phase = SendPhase::InFlight;
-        Context& context = state_.contexts[qp.context];
-        ++context.slices_in_flight[context.slice_round];
         Message message{};
         message.kind = MessageKind::Request;
-        message.from_shard = state_.config.shard;
-        message.requester_slot = slot;
-        message.requester_qpn = qp.qpn;
-        message.requester_context = qp.context;
-        message.requester_round = context.slice_round;
         message.destination_vnic = vnic;
         message.destination_qpn = qpn;
-        message.slice_index = index;
-        message.slice = &slice;
-        state_.outbox.emplace_back(shard, message);
-        return slice.length;
+        const uint32_t length = std::min(qp.length - qp.position, kSliceBytes);
+        return hand_over(slot, shard, message) ? length : 0;
     }
     Slice slice;
     if (!fill(slot, wqe, slice)) {
@@ -208,6 +194,73 @@ uint32_t Requester::step(uint32_t slot) {
     }
     on_reply(slot, slice.length, slice.last, reply);
     return slice.length;
+}
+
+bool Requester::hand_over(uint32_t slot, uint32_t shard, Message message) {
+    Qp& qp = state_.qps[slot];
+    if (state_.free_slices.empty()) {
+        return false;
+    }
+    const uint32_t index = state_.free_slices.back();
+    Slice& slice = state_.slices[index];
+    if (!fill(slot, qp.entry(), slice)) {
+        return false;
+    }
+    state_.free_slices.pop_back();
+    qp.phase = SendPhase::InFlight;
+    Context& context = state_.contexts[qp.context];
+    ++context.slices_in_flight[context.slice_round];
+    message.from_shard = state_.config.shard;
+    message.requester_slot = slot;
+    message.requester_qpn = qp.qpn;
+    message.requester_context = qp.context;
+    message.requester_round = context.slice_round;
+    message.slice_index = index;
+    message.slice = &slice;
+    state_.outbox.emplace_back(shard, message);
+    return true;
+}
+
+uint32_t Requester::step_group(uint32_t slot) {
+    Qp& qp = state_.qps[slot];
+    const uint32_t shards = state_.config.shard_count;
+    const auto shard = [&] { return (state_.config.shard + qp.group_shard) % shards; };
+    const bool up = state_.vnics[qp.vnic].up;
+    while (qp.group_shard < shards && (!up || !multicast_.has_members(shard()))) {
+        ++qp.group_shard;
+        qp.group_member = 0;
+    }
+    if (qp.group_shard != 0 && qp.group_shard < shards) {
+        Message message{};
+        message.kind = MessageKind::GroupRequest;
+        message.destination_qpn = VRDMA_MCAST_QPN;
+        message.group_member = qp.group_member;
+        return hand_over(slot, shard(), message) ? kCopiesAtOnce * kPortMtu : 0;
+    }
+    Slice slice;
+    if (!fill(slot, qp.entry(), slice)) {
+        return 0;
+    }
+    qp.phase = SendPhase::InFlight;  // an error that the slice causes must not flush this entry
+    if (qp.group_shard == 0) {
+        const Multicast::Delivered delivered = multicast_.deliver(slice, qp.group_member);
+        on_copies(slot, delivered.next, delivered.reply);
+        return delivered.copies * kPortMtu;
+    }
+    // Without a port there is nobody else.
+    const bool lost = !up || (wire_.has_port(qp) && !wire_.send_datagram(qp, slice));
+    if (lost) {
+        state_.counters_of(qp).add(Counter::UdDroppedNoQp);
+    }
+    on_reply(slot, slice.length, true, Reply{});
+    return kPortMtu;
+}
+
+void Requester::on_copies(uint32_t slot, uint32_t next, const Reply& reply) {
+    Qp& qp = state_.qps[slot];
+    qp.group_shard += next == kNone ? 1U : 0U;
+    qp.group_member = next == kNone ? 0 : next;
+    on_reply(slot, 0, false, reply);  // the last word is that of the wire
 }
 
 void Requester::wait(uint32_t slot, SendPhase phase, Duration delay) {
@@ -301,7 +354,11 @@ void Requester::on_response(const Message& message) {
     if (qp.qpn != message.requester_qpn || qp.phase != SendPhase::InFlight) {
         return;
     }
-    on_reply(slot, message.slice->length, message.slice->last, message.reply);
+    if (message.destination_qpn == VRDMA_MCAST_QPN) [[unlikely]] {
+        on_copies(slot, message.group_member, message.reply);
+    } else {
+        on_reply(slot, message.slice->length, message.slice->last, message.reply);
+    }
     state_.run(slot);
 }
 

@@ -27,6 +27,8 @@ Counter uc_drop_counter(vrdma_reason reason) {
 
 constexpr size_t kLinkLocalGid = 0;
 
+}  // namespace
+
 // The source is the vNIC's address of the destination's kind, whatever entry of its table the
 // sender named: receivers answer to it. The 40 bytes in front of a UD message over IPv4: 20 bytes
 // of zeros, then the IPv4 header; over IPv6 the header itself (RoCEv2 annex A17.4.5.1; see
@@ -77,8 +79,6 @@ Responder::Grh make_grh(const Slice& slice, const Vnic& source) {
     std::memcpy(grh.data() + 24, slice.remote_gid.gid, 16);
     return grh;
 }
-
-}  // namespace
 
 Reply Responder::receive(uint32_t vnic, uint32_t qpn, Slice& slice) {
     if (slice.type == VRDMA_QPT_UD) {
@@ -517,7 +517,12 @@ Reply Responder::receive_datagram(uint32_t slot, Slice& slice, const Grh& grh) {
     Slice header;
     header.inline_data = grh.data();
     header.length = kGrhBytes;
-    if (scatter(qp, header, 0) || scatter(qp, slice, kGrhBytes)) {
+    std::optional<vrdma_reason> bad = scatter(qp, header, 0);
+    bad = bad ? bad : scatter(qp, slice, kGrhBytes);
+    if (bad == VRDMA_REASON_REMOTE_MEMORY) {  // the sender's memory: its own fault
+        return Reply{Answer::Nak, 0, VRDMA_WC_LOC_PROT_ERR, VRDMA_REASON_LOCAL_MEMORY};
+    }
+    if (bad) {
         counters.add(Counter::UdDroppedMemory);
         queue_pairs_.fail_receive(slot, VRDMA_WC_LOC_PROT_ERR, VRDMA_REASON_RECV_LKEY);
         return Reply{};

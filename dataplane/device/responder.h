@@ -73,4 +73,7 @@ class Responder {
     QueuePairs& queue_pairs_;
 };
 
+// What stands in front of a datagram of this host: the header that it would have had on a wire.
+[[nodiscard]] Responder::Grh make_grh(const Slice& slice, const Vnic& source);
+
 }  // namespace vrdma

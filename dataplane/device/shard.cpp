@@ -24,9 +24,10 @@ Shard::Shard(Arena& arena, const ShardConfig& config, const Ports& ports)
       completions_(state_),
       queue_pairs_(state_, completions_),
       responder_(state_, queue_pairs_),
-      wire_(state_, queue_pairs_, responder_),
-      requester_(state_, queue_pairs_, responder_, wire_),
-      commands_(state_, completions_, queue_pairs_, wire_, ports.reclaimer) {
+      multicast_(state_, responder_, fabric_),
+      wire_(state_, queue_pairs_, responder_, multicast_),
+      requester_(state_, queue_pairs_, responder_, multicast_, wire_),
+      commands_(state_, completions_, queue_pairs_, wire_, multicast_, ports.reclaimer) {
     hot_.reserve(config.limits.contexts);
 }
 
@@ -65,6 +66,16 @@ bool Shard::drain_messages() {
                     message.from_shard = state_.config.shard;
                     state_.outbox.emplace_back(from, message);
                     break;
+                case MessageKind::GroupRequest: {
+                    const Multicast::Delivered delivered =
+                        multicast_.deliver(*message.slice, message.group_member);
+                    message.reply = delivered.reply;
+                    message.group_member = delivered.next;
+                    message.kind = MessageKind::Response;
+                    message.from_shard = state_.config.shard;
+                    state_.outbox.emplace_back(from, message);
+                    break;
+                }
                 case MessageKind::Response:
                     requester_.on_response(message);
                     break;

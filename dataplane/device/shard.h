@@ -4,6 +4,7 @@
 #include "dataplane/device/commands.h"
 #include "dataplane/device/completion_queues.h"
 #include "dataplane/device/fabric.h"
+#include "dataplane/device/multicast.h"
 #include "dataplane/device/queue_pairs.h"
 #include "dataplane/device/requester.h"
 #include "dataplane/device/responder.h"
@@ -63,6 +64,7 @@ class Shard {
     CompletionQueues completions_;
     QueuePairs queue_pairs_;
     Responder responder_;
+    Multicast multicast_;
     WirePath wire_;
     Requester requester_;
     Commands commands_;

@@ -78,7 +78,7 @@ class Reply {
 };
 static_assert(sizeof(Reply) == 4 && VRDMA_REASON_COUNT <= 256);
 
-enum class MessageKind : uint8_t { Request, Response, PeerDead };
+enum class MessageKind : uint8_t { Request, GroupRequest, Response, PeerDead };
 
 // Between shards.
 struct Message {
@@ -93,6 +93,7 @@ struct Message {
     uint32_t destination_vnic;
     uint32_t destination_qpn;
     uint32_t slice_index;
+    uint32_t group_member;  // Multicast::deliver: the next one
     Slice* slice;
     Reply reply;
 };

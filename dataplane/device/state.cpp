@@ -12,6 +12,7 @@ namespace {
 constexpr uint32_t kSlicesInFlight = 1024;
 constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
 constexpr uint32_t kMulticastQpn = 0xffffff;
+constexpr uint64_t kGroupSecret = 0x6d63617374;  // where in the table a group stands
 constexpr uint64_t kMwSecret = 0x77696e646f77;  // windows' keys are another stream than regions'
 constexpr uint64_t kSrqSecret = 0x737271;       // and numbers of SRQs another than QPNs
 
@@ -44,6 +45,7 @@ DeviceState::DeviceState(Arena& arena, const ShardConfig& shard_config,
       qp_runtime(config.limits.qps),
       mrs(arena, config.limits.mrs, config.limits.extra_ranges, config.mr_key, region_runtime),
       mws(arena, config.limits.mws, config.mr_key ^ kMwSecret),
+      groups(arena, config.mr_key ^ kGroupSecret),
       transfer(process_memory),
       qpn_permutation(config.qpn_key),
       srqn_permutation(config.qpn_key ^ kSrqSecret),
@@ -76,7 +78,8 @@ size_t DeviceState::arena_bytes(const ShardLimits& limits) {
            Pool<XrcdOpening>::bytes_for(limits.xrcds) +
            Pool<TargetOpening>::bytes_for(limits.qps) +
            Arena::bytes_for<uint32_t>(size_t{limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT) +
-           MrTable::bytes_for(limits.mrs, limits.extra_ranges) + MwTable::bytes_for(limits.mws);
+           MrTable::bytes_for(limits.mrs, limits.extra_ranges) + MwTable::bytes_for(limits.mws) +
+           MulticastGroups::arena_bytes();
 }
 
 uint32_t DeviceState::make_qpn(uint32_t slot, uint32_t& generation) const {

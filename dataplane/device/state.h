@@ -14,6 +14,7 @@
 #include "dataplane/base/permutation.h"
 #include "dataplane/base/pool.h"
 #include "dataplane/device/counters.h"
+#include "dataplane/device/multicast_groups.h"
 #include "dataplane/device/objects.h"
 #include "dataplane/device/remote.h"
 #include "dataplane/device/slice.h"
@@ -72,6 +73,7 @@ struct DeviceState {
     std::vector<QpRuntime> qp_runtime;
     MrTable mrs;
     MwTable mws;
+    MulticastGroups groups;
     Transfer transfer;
     Permutation24 qpn_permutation;
     Permutation24 srqn_permutation;

@@ -109,10 +109,12 @@ vrdma_reason reason_of(transport::CompletionStatus status) {
 
 }  // namespace
 
-WirePath::WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder)
+WirePath::WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder,
+                   Multicast& multicast)
     : state_(state),
       queue_pairs_(queue_pairs),
       responder_(responder),
+      multicast_(multicast),
       hosts_(state.config.mr_key ^ kProbeSecret) {}
 
 void WirePath::add_link(net::Link& link, transport::PeerPolicy peers) {
@@ -717,6 +719,10 @@ std::optional<net::HopId> WirePath::datagram_hop(uint32_t link, const wire::Addr
     return *hop;
 }
 
+bool WirePath::has_port(const Qp& qp) const {
+    return link_of(state_.vnics[qp.vnic].network).has_value();
+}
+
 bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     const std::optional<uint32_t> index = link_of(state_.vnics[qp.vnic].network);
     if (!index) {
@@ -725,7 +731,9 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     Attached& attached = links_[*index];
     const wire::Address destination = wire::Address::from_gid(slice.remote_gid.gid);
     const wire::Address own = own_address(qp, destination);
-    const std::optional<net::HopId> hop = datagram_hop(*index, own, destination);
+    const std::optional<net::HopId> hop = destination.multicast()
+                                              ? net::kGroupHop
+                                              : datagram_hop(*index, own, destination);
     PacketBuffer packet;
     const bool fits = slice.length + wire::kMaxOverheadV6 <= attached.link->mtu();
     if (!hop || !fits || attached.queue.size() >= 2 * kQueueLimit ||
@@ -757,6 +765,22 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     packet.length = static_cast<uint32_t>(bytes + slice.length + tail);
     attached.queue.push_back(Outgoing{*hop, packet});
     return true;
+}
+
+bool WirePath::join(uint32_t slot, const vrdma_gid_entry& group) {
+    const Qp& qp = state_.qps[slot];
+    const std::optional<uint32_t> index = link_of(state_.vnics[qp.vnic].network);
+    const wire::Address address = wire::Address::from_gid(group.gid);
+    return !index ||
+           links_[*index].link->join(address, own_address(qp, address), state_.clock.now());
+}
+
+void WirePath::leave(uint32_t slot, const vrdma_gid_entry& group) {
+    const Qp& qp = state_.qps[slot];
+    if (const std::optional<uint32_t> index = link_of(state_.vnics[qp.vnic].network)) {
+        const wire::Address address = wire::Address::from_gid(group.gid);
+        links_[*index].link->leave(address, own_address(qp, address));
+    }
 }
 
 Instant WirePath::next_deadline() const {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dataplane/device/multicast.h"
 #include "dataplane/device/queue_pairs.h"
 #include "dataplane/device/remote.h"
 #include "dataplane/device/remote_hosts.h"
@@ -22,7 +23,8 @@ namespace vrdma {
 
 class WirePath final : public net::PacketReceiver {
   public:
-    WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder);
+    WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder,
+             Multicast& multicast);
 
     // Before the first turn: the port of a network, and what its hosts speak.
     void add_link(net::Link& link, transport::PeerPolicy peers);
@@ -43,8 +45,16 @@ class WirePath final : public net::PacketReceiver {
     // Nothing of its send queue is under way.
     [[nodiscard]] bool drained(const Qp& qp) const;
 
-    // A datagram to an address that nobody on this host has. False: no port leads there.
+    // Its network has one.
+    [[nodiscard]] bool has_port(const Qp& qp) const;
+    // A datagram to an address that nobody on this host has, or to a group. False: no port leads
+    // there.
     [[nodiscard]] bool send_datagram(const Qp& qp, const Slice& slice);
+
+    // The vNIC of a queue pair belongs to a multicast group, or no longer. False: the port has no
+    // room for one more.
+    [[nodiscard]] bool join(uint32_t slot, const vrdma_gid_entry& group);
+    void leave(uint32_t slot, const vrdma_gid_entry& group);
 
     // When the next turn is needed for what belongs to no queue pair.
     [[nodiscard]] Instant next_deadline() const;
@@ -112,6 +122,7 @@ class WirePath final : public net::PacketReceiver {
 
     void receive_one(net::Link& link, net::ReceivedPacket& received);
     void receive_datagram(uint32_t vnic, const wire::Packet& packet);
+    void receive_from_group(uint32_t network, const wire::Packet& packet);
     // A packet of its peer. True: the buffer is kept.
     [[nodiscard]] bool dispatch(uint32_t slot, Remote& remote, const wire::Packet& packet,
                                 const PacketBuffer& buffer);
@@ -131,6 +142,7 @@ class WirePath final : public net::PacketReceiver {
     DeviceState& state_;
     QueuePairs& queue_pairs_;
     Responder& responder_;
+    Multicast& multicast_;
     std::vector<Attached> links_;
     RemoteHosts hosts_;
     std::vector<Held> held_;

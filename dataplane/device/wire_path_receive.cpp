@@ -68,6 +68,35 @@ wire::Service service_of(const Qp& qp) {
     return is_xrc(qp) ? wire::Service::Xrc : wire::Service::Rc;
 }
 
+// IPv4: 20 bytes of zeros, then the header; IPv6: the header (RoCEv2 annex A17.4.5.1).
+Responder::Grh header_of(const wire::Packet& packet) {
+    Responder::Grh grh{};
+    const size_t bytes = std::min(packet.ip_header.size(), grh.size());
+    std::copy_n(packet.ip_header.begin(), bytes, grh.end() - static_cast<ptrdiff_t>(bytes));
+    return grh;
+}
+
+Slice datagram_of(const wire::Packet& packet) {
+    Slice slice;
+    slice.opcode =
+        packet.bth.opcode == wire::Opcode::UdSendOnlyImm ? VRDMA_WQE_SEND_WITH_IMM : VRDMA_WQE_SEND;
+    slice.first = true;
+    slice.last = true;
+    slice.solicited = packet.bth.solicited;
+    slice.streaming = false;
+    slice.type = VRDMA_QPT_UD;
+    slice.span_count = 0;
+    slice.imm_data = packet.imm;
+    slice.source_qpn = packet.deth.source_qpn;
+    slice.source_vnic = kNone;
+    slice.qkey = packet.deth.qkey;
+    slice.position = 0;
+    slice.length = static_cast<uint32_t>(packet.payload.size());
+    slice.total = slice.length;
+    slice.inline_data = packet.payload.data();
+    return slice;
+}
+
 // Where an atomic's old value goes before it is sent.
 const RegionMapping kPrivateMemory{};
 
@@ -86,6 +115,10 @@ void WirePath::path_mtu(net::Link&, const wire::Address&, uint32_t, Instant) {
 
 void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
     const wire::Packet& packet = received.packet;
+    if (received.vnic == net::kGroup) {
+        receive_from_group(link.network(), packet);
+        return;
+    }
     if (packet.info().service == wire::Service::Ud) {
         receive_datagram(received.vnic, packet);
         return;
@@ -158,27 +191,19 @@ void WirePath::receive_datagram(uint32_t vnic, const wire::Packet& packet) {
     if (!slot) {
         return;
     }
-    // IPv4: 20 bytes of zeros, then the header; IPv6: the header (RoCEv2 annex A17.4.5.1).
-    Responder::Grh grh{};
-    const size_t bytes = std::min(packet.ip_header.size(), grh.size());
-    std::copy_n(packet.ip_header.begin(), bytes, grh.end() - static_cast<ptrdiff_t>(bytes));
-    Slice slice;
-    slice.opcode =
-        packet.bth.opcode == wire::Opcode::UdSendOnlyImm ? VRDMA_WQE_SEND_WITH_IMM : VRDMA_WQE_SEND;
-    slice.first = true;
-    slice.last = true;
-    slice.solicited = packet.bth.solicited;
-    slice.streaming = false;
-    slice.type = VRDMA_QPT_UD;
-    slice.span_count = 0;
-    slice.imm_data = packet.imm;
-    slice.source_qpn = packet.deth.source_qpn;
-    slice.qkey = packet.deth.qkey;
-    slice.position = 0;
-    slice.length = static_cast<uint32_t>(packet.payload.size());
-    slice.total = slice.length;
-    slice.inline_data = packet.payload.data();
-    [[maybe_unused]] const Reply none = responder_.receive_datagram(*slot, slice, grh);
+    Slice slice = datagram_of(packet);
+    [[maybe_unused]] const Reply none =
+        responder_.receive_datagram(*slot, slice, header_of(packet));
+}
+
+void WirePath::receive_from_group(uint32_t network, const wire::Packet& packet) {
+    Slice slice = datagram_of(packet);
+    const wire::Address& group = packet.network.destination;
+    std::copy(group.bytes.begin(), group.bytes.end(), std::begin(slice.remote_gid.gid));
+    const Responder::Grh grh = header_of(packet);
+    for (uint32_t next = 0; next != kNone;) {
+        next = multicast_.deliver(network, slice, grh, next).next;
+    }
 }
 
 bool WirePath::dispatch(uint32_t slot, Remote& remote, const wire::Packet& packet,

@@ -1,5 +1,7 @@
 // What a link says itself: that a vNIC's address is here (ARP and neighbour advertisements), that
-// it is alive (echo), and the question who has a neighbour's address.
+// it is alive (echo), which multicast groups vNICs belong to, and the question who has a neighbour's
+// address. The groups are those of this worker: every worker reports its own, and hears the
+// questions.
 //
 // A request for one of our addresses also tells who asks; anything else only changes entries that
 // exist. Probes for duplicate addresses (no sender) are answered and taught nothing.
@@ -122,6 +124,29 @@ void Link::receive_path_mtu(std::span<const std::byte> frame, Instant now,
     }
     counters_.add(LinkCounter::PathMtuReports);
     receiver.path_mtu(*this, report->destination, report->mtu, now);
+}
+
+void Link::receive_query(std::span<const std::byte> frame, Instant now) {
+    const auto query = wire::parse_membership_query(frame);
+    if (!query) {
+        counters_.drop(query.error());
+        return;
+    }
+    counters_.add(LinkCounter::QueriesReceived);
+    memberships_.queried(*query, now);
+}
+
+void Link::report(Instant now) {
+    for (uint32_t n = 0; n < kReportsPerTurn; ++n) {
+        std::optional<wire::MembershipMessage> message = memberships_.poll_transmit(now);
+        PacketBuffer packet;
+        if (!message || !own_buffer(packet)) {
+            return;  // who did not hear asks
+        }
+        message->source_mac = mac();
+        const size_t length = wire::build_membership(room(packet), *message);
+        send_own(packet, length, LinkCounter::ReportsSent, now);
+    }
 }
 
 void Link::solicit(Instant now) {

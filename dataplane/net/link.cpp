@@ -10,7 +10,10 @@
 #include "dataplane/net/link.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "dataplane/wire/bytes.h"
+#include "dataplane/wire/neighbour.h"
 #include "dataplane/wire/parse.h"
 
 namespace vrdma::net {
@@ -18,6 +21,7 @@ namespace {
 
 constexpr uint32_t kEthernetBytes = 14;
 constexpr uint32_t kMacBytes = 6;
+constexpr uint32_t kGroupQpn = 0xffffff;  // IBA 9.6.1.2
 
 bool same_prefix(const wire::Address& a, const wire::Address& b, uint32_t length) {
     constexpr uint32_t kV4Offset = 12;
@@ -36,6 +40,18 @@ void write_macs(const PacketBuffer& packet, const wire::Mac& to, const wire::Mac
                    [](uint8_t byte) { return std::byte{byte}; });
     std::transform(from.bytes.begin(), from.bytes.end(), packet.data + kMacBytes,
                    [](uint8_t byte) { return std::byte{byte}; });
+}
+
+// Of a packet that we built.
+wire::Address destination_of(const PacketBuffer& packet) {
+    const std::byte* ip = packet.data + kEthernetBytes;
+    wire::Address address = wire::Address::v4(0, 0, 0, 0);
+    if (wire::load8(ip) >> 4 == 4) {
+        std::memcpy(address.bytes.data() + 12, ip + 16, 4);
+    } else {
+        std::memcpy(address.bytes.data(), ip + 24, 16);
+    }
+    return address;
 }
 
 bool is_from(std::span<const std::byte> frame, const wire::Mac& mac) {
@@ -80,12 +96,14 @@ bool Link::turn(Instant now, PacketReceiver& receiver) {
         worked = true;
     }
     solicit(now);
+    report(now);
     send_released(now);
     return worked;
 }
 
 Instant Link::next_deadline() const {
-    return std::min(neighbours_.next_deadline(), port_->next_deadline());
+    return std::min({neighbours_.next_deadline(), memberships_.next_deadline(),
+                     port_->next_deadline()});
 }
 
 void Link::receive_burst(std::span<PacketBuffer> frames, Instant now, PacketReceiver& receiver) {
@@ -112,6 +130,9 @@ void Link::receive_burst(std::span<PacketBuffer> frames, Instant now, PacketRece
                 break;
             case wire::FrameKind::PathMtu:
                 receive_path_mtu(frame, now, receiver);
+                break;
+            case wire::FrameKind::Query:
+                receive_query(frame, now);
                 break;
             case wire::FrameKind::Other:
                 counters_.add(LinkCounter::OtherFrames);
@@ -143,7 +164,19 @@ void Link::receive_roce(const PacketBuffer& frame, std::array<ReceivedPacket, kM
         counters_.drop(packet.error());
         return;
     }
-    const auto vnic = local_.find(packet->network.destination);
+    const wire::Address& destination = packet->network.destination;
+    if (destination.multicast()) [[unlikely]] {
+        if (packet->bth.dqpn != kGroupQpn || packet->info().service != wire::Service::Ud) {
+            counters_.add(LinkCounter::GroupMisaddressed);
+        } else if (!memberships_.has(destination)) {
+            counters_.add(LinkCounter::ForeignGroup);
+        } else {
+            counters_.add(LinkCounter::RocePackets);
+            into[count++] = ReceivedPacket{*packet, frame, kGroup};
+        }
+        return;
+    }
+    const auto vnic = local_.find(destination);
     if (!vnic) {
         counters_.add(LinkCounter::ForeignDestination);
         return;
@@ -179,6 +212,9 @@ void Link::release_hop(HopId hop) {
 }
 
 size_t Link::send(HopId hop, std::span<PacketBuffer> packets, Instant now) {
+    if (hop == kGroupHop) [[unlikely]] {
+        return send_to_group(packets, now);
+    }
     const size_t most = std::min(packets.size(), kMaxBurst);
     wire::Mac to;
     switch (neighbours_.use(hop, now, to)) {
@@ -201,6 +237,15 @@ size_t Link::send(HopId hop, std::span<PacketBuffer> packets, Instant now) {
             return most;
     }
     return 0;
+}
+
+size_t Link::send_to_group(std::span<PacketBuffer> packets, Instant now) {
+    const size_t most = std::min(packets.size(), kMaxBurst);
+    const wire::Mac from = mac();
+    for (PacketBuffer& packet : packets.first(most)) {
+        write_macs(packet, wire::multicast_mac(destination_of(packet)), from);
+    }
+    return port_->send(packets.first(most), now);
 }
 
 void Link::send_released(Instant now) {

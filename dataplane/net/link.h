@@ -18,6 +18,7 @@
 #include <span>
 #include <tl/expected.hpp>
 
+#include "dataplane/net/group_memberships.h"
 #include "dataplane/net/link_counters.h"
 #include "dataplane/net/local_addresses.h"
 #include "dataplane/net/neighbour_table.h"
@@ -28,12 +29,17 @@ namespace vrdma::net {
 
 class Link;
 
+// The hop of packets to a multicast group: their MAC address follows from the group's.
+inline constexpr HopId kGroupHop = UINT32_MAX;
+// ReceivedPacket::vnic of a datagram to a multicast group.
+inline constexpr uint32_t kGroup = UINT32_MAX;
+
 // A packet that passed every check that needs no queue pair: lengths, checksums, ICRC, opcode, and
-// its destination address is a vNIC's.
+// its destination address is a vNIC's, or that of a group that one belongs to.
 struct ReceivedPacket {
     wire::Packet packet;  // points into buffer
     PacketBuffer buffer;  // set handle to null to keep it; then it has to be released later
-    uint32_t vnic = 0;    // who has the destination address
+    uint32_t vnic = 0;    // who has the destination address; kGroup: it is a group's
 };
 
 class PacketReceiver {
@@ -86,6 +92,15 @@ class Link {
     void confirm_hop(HopId hop, Instant now) { neighbours_.confirm(hop, now); }
 
     [[nodiscard]] size_t allocate(std::span<PacketBuffer> into) { return port_->allocate(into); }
+    // A vNIC with the address `source` belongs to a multicast group: it gets the group's packets, and
+    // routers and switches are told. False: there is no room.
+    [[nodiscard]] bool join(const wire::Address& group, const wire::Address& source, Instant now) {
+        return memberships_.join(group, source, now);
+    }
+    void leave(const wire::Address& group, const wire::Address& source) {
+        memberships_.leave(group, source);
+    }
+
     // Writes the MAC addresses and sends. Takes the first N and returns N; the rest stay the
     // caller's, for a later turn. Packets for a neighbour that is being looked for are kept for it;
     // for one that does not answer they are dropped and counted.
@@ -112,7 +127,10 @@ class Link {
     void receive_neighbour(std::span<const std::byte> frame, Instant now);
     void receive_echo(std::span<const std::byte> frame, Instant now);
     void receive_path_mtu(std::span<const std::byte> frame, Instant now, PacketReceiver& receiver);
+    void receive_query(std::span<const std::byte> frame, Instant now);
+    [[nodiscard]] size_t send_to_group(std::span<PacketBuffer> packets, Instant now);
     void solicit(Instant now);
+    void report(Instant now);
     void send_released(Instant now);
     void send_own(PacketBuffer& packet, size_t length, LinkCounter sent, Instant now);
     [[nodiscard]] bool own_buffer(PacketBuffer& packet);
@@ -122,6 +140,7 @@ class Link {
     const LinkOptions options_;
     LocalAddresses local_;
     NeighbourTable neighbours_;
+    GroupMemberships memberships_;
     LinkCounters counters_;
     std::array<PacketBuffer, kMaxBurst> frames_;
     std::array<ReceivedPacket, kMaxBurst> received_;

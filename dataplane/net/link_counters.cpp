@@ -28,6 +28,16 @@ LinkCounterText link_counter_text(LinkCounter counter) {
             return {"echo_unanswered", "ICMP echo requests that were too long for an answer"};
         case LinkCounter::PathMtuReports:
             return {"path_mtu_reports", "routers' reports that a packet was too long"};
+        case LinkCounter::ForeignGroup:
+            return {"foreign_group",
+                    "packets for a multicast group that no queue pair of the worker belongs to"};
+        case LinkCounter::GroupMisaddressed:
+            return {"group_misaddressed",
+                    "packets for a multicast group that are no datagrams to queue pair 0xffffff"};
+        case LinkCounter::QueriesReceived:
+            return {"group_queries", "routers' and switches' questions about multicast groups"};
+        case LinkCounter::ReportsSent:
+            return {"group_reports", "messages that a vNIC has joined or left a multicast group"};
         case LinkCounter::NoBuffer:
             return {"own_no_buffer", "answers and requests of the link that found no buffer"};
         case LinkCounter::SendDropped:

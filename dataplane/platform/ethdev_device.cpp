@@ -220,8 +220,20 @@ tl::expected<void, std::string> EthdevDevice::start() {
                 : fmt::format("the device does not start: {}", reason(code)));
     }
     started_ = true;
+    hear_groups();
     find_wake_files();
     return {};
+}
+
+// Tenants join and leave groups at any time, on any worker, and IPv6 asks for neighbours by
+// multicast: the device takes frames to every group, and the link drops those that nobody wants.
+// Devices that can neither (memif, rings) deliver whatever they get.
+void EthdevDevice::hear_groups() {
+    if (!interface_.empty()) {
+        every_group_.emplace(attached_.index);
+    } else if (rte_eth_allmulticast_enable(facts_.port) != 0) {
+        rte_eth_promiscuous_enable(facts_.port);
+    }
 }
 
 void EthdevDevice::stop() {
@@ -231,6 +243,7 @@ void EthdevDevice::stop() {
     started_ = false;
     arrivals_.clear();
     interrupt_files_.clear();
+    every_group_.reset();
     rte_eth_dev_stop(facts_.port);
 }
 

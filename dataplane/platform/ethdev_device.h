@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,7 @@ class EthdevDevice {
                                                             rte_mempool* pool);
     void find_mtu(uint32_t wanted);
     void find_wake_files();
+    void hear_groups();
 
     const std::string devargs_;
     const DriverKind kind_;
@@ -82,6 +84,7 @@ class EthdevDevice {
     DeviceFacts facts_;
     bool started_ = false;
     std::vector<std::unique_ptr<ArrivalSocket>> arrivals_;  // by queue
+    std::optional<EveryGroup> every_group_;
     std::vector<int> interrupt_files_;                      // by queue; -1: none
 };
 

@@ -77,6 +77,23 @@ ArrivalSocket::~ArrivalSocket() {
     }
 }
 
+EveryGroup::EveryGroup(int interface_index)
+    : file_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {  // of no protocol: it receives nothing
+    packet_mreq request{};
+    request.mr_ifindex = interface_index;
+    request.mr_type = PACKET_MR_ALLMULTI;
+    if (file_ >= 0) {
+        // Refused, it is as without: switches and interfaces that do not filter deliver anyway.
+        setsockopt(file_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request);
+    }
+}
+
+EveryGroup::~EveryGroup() {
+    if (file_ >= 0) {
+        close(file_);
+    }
+}
+
 bool ArrivalSocket::drain() const {
     std::array<char, 8> ignored;
     constexpr int kMost = 64;  // more than the buffer holds

@@ -32,4 +32,16 @@ class ArrivalSocket {
     int file_ = -1;
 };
 
+// While it exists, an interface accepts frames to every multicast group.
+class EveryGroup {
+  public:
+    explicit EveryGroup(int interface_index);
+    ~EveryGroup();
+    EveryGroup(const EveryGroup&) = delete;
+    EveryGroup& operator=(const EveryGroup&) = delete;
+
+  private:
+    int file_ = -1;
+};
+
 }  // namespace vrdma::platform

@@ -109,6 +109,18 @@ constexpr Text text_of(DropReason reason) {
             return {"icmpv4_checksum", "the checksum is wrong"};
         case DropReason::QuotedPacket:
             return {"quoted_packet", "the packet it quotes is not one that RoCE sends"};
+        case DropReason::NotQuery:
+            return {"not_query", "not for parse_membership_query()"};
+        case DropReason::QueryTruncated:
+            return {"query_truncated", "shorter than the message, or than its headers say"};
+        case DropReason::QueryHopLimit:
+            return {"query_hop_limit", "not 1: it crossed a router"};
+        case DropReason::QuerySource:
+            return {"query_source", "MLD: not a link-local address"};
+        case DropReason::QueryChecksum:
+            return {"query_checksum", "the checksum is wrong"};
+        case DropReason::QueryGroup:
+            return {"query_group", "asks about an address that is no group's"};
         case DropReason::kCount:
             break;
     }

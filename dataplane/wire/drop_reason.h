@@ -56,6 +56,12 @@ enum class DropReason : uint8_t {
     IcmpCode,            // not the code that the type has
     Icmpv4Checksum,      // the checksum is wrong
     QuotedPacket,        // the packet it quotes is not one that RoCE sends
+    NotQuery,            // not for parse_membership_query()
+    QueryTruncated,      // shorter than the message, or than its headers say
+    QueryHopLimit,       // not 1: it crossed a router
+    QuerySource,         // MLD: not a link-local address
+    QueryChecksum,       // the checksum is wrong
+    QueryGroup,          // asks about an address that is no group's
     kCount,
 };
 

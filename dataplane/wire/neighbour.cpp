@@ -74,6 +74,11 @@ Address solicited_node(const Address& address) {
 }
 
 Mac multicast_mac(const Address& group) {
+    if (group.is_v4()) {
+        constexpr uint8_t kLow23 = 0x7f;
+        return {{0x01, 0x00, 0x5e, static_cast<uint8_t>(group.bytes[13] & kLow23), group.bytes[14],
+                 group.bytes[15]}};
+    }
     Mac mac{{0x33, 0x33, 0, 0, 0, 0}};
     std::memcpy(mac.bytes.data() + 2, group.bytes.data() + 12, 4);
     return mac;

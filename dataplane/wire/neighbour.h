@@ -30,8 +30,9 @@ struct Neighbour {
 // With the link-layer option: 14 + 40 + 32.
 inline constexpr size_t kMaxNeighbourFrameBytes = 86;
 
-// ff02::1:ffXX:XXXX, where a host listens for solicitations of its address, and its MAC.
+// ff02::1:ffXX:XXXX, where a host listens for solicitations of its address.
 [[nodiscard]] Address solicited_node(const Address& address);
+// Where frames for a group go (RFC 1112 6.4, RFC 2464 7).
 [[nodiscard]] Mac multicast_mac(const Address& group);
 
 [[nodiscard]] tl::expected<Neighbour, DropReason> parse_neighbour(std::span<const std::byte> frame);

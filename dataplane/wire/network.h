@@ -16,7 +16,9 @@ inline constexpr uint16_t kEtherTypeArp = 0x0806;
 inline constexpr uint16_t kEtherTypeVlan = 0x8100;
 inline constexpr uint16_t kEtherTypeIpv6 = 0x86dd;
 
+inline constexpr uint8_t kProtocolHopByHop = 0;
 inline constexpr uint8_t kProtocolIcmpv4 = 1;
+inline constexpr uint8_t kProtocolIgmp = 2;
 inline constexpr uint8_t kProtocolUdp = 17;
 inline constexpr uint8_t kProtocolIcmpv6 = 58;
 

@@ -30,6 +30,8 @@ constexpr uint8_t kIcmpv6EchoRequest = 128;
 constexpr uint8_t kIcmpv6EchoReply = 129;
 constexpr uint8_t kIcmpv6NeighbourSolicitation = 135;
 constexpr uint8_t kIcmpv6NeighbourAdvertisement = 136;
+constexpr uint8_t kIcmpv6ListenerQuery = 130;
+constexpr uint8_t kIgmpQuery = 0x11;
 
 // Leaves everything behind the UDP header in `content`.
 Checked parse_udp(IpPacket& ip, std::span<const std::byte>& content) {
@@ -228,6 +230,20 @@ FrameKind classify_icmpv6(uint8_t type) {
     return type == kIcmpv6PacketTooBig ? FrameKind::PathMtu : FrameKind::Other;
 }
 
+// IGMP stands behind a router alert option, MLD behind a hop-by-hop header with one.
+FrameKind classify_igmp(std::span<const std::byte> ip) {
+    const size_t header = (load8(ip.data()) & 0xf) * size_t{4};
+    return header < ip.size() && load8(ip.data() + header) == kIgmpQuery ? FrameKind::Query
+                                                                         : FrameKind::Other;
+}
+
+FrameKind classify_hop_by_hop(std::span<const std::byte> options) {
+    const size_t header = (load8(options.data() + 1) + size_t{1}) * 8;
+    const bool query = load8(options.data()) == kProtocolIcmpv6 && header < options.size() &&
+                       load8(options.data() + header) == kIcmpv6ListenerQuery;
+    return query ? FrameKind::Query : FrameKind::Other;
+}
+
 FrameKind classify_icmpv4(uint8_t type) {
     if (type == kIcmpv4EchoRequest || type == kIcmpv4EchoReply) {
         return FrameKind::Echo;
@@ -271,6 +287,12 @@ FrameKind classify(std::span<const std::byte> frame) {
     }
     if (!v6 && protocol == kProtocolIcmpv4) {
         return classify_icmpv4(load8(at + header));
+    }
+    if (!v6 && protocol == kProtocolIgmp) {
+        return classify_igmp(ethernet->content);
+    }
+    if (v6 && protocol == kProtocolHopByHop) {
+        return classify_hop_by_hop(ethernet->content.subspan(header));
     }
     return FrameKind::Other;
 }

@@ -32,6 +32,7 @@ enum class FrameKind : uint8_t {
     Neighbour,  // parse_neighbour()
     Echo,       // parse_echo()
     PathMtu,    // parse_path_mtu()
+    Query,      // parse_membership_query()
     Other,
 };
 [[nodiscard]] FrameKind classify(std::span<const std::byte> frame);

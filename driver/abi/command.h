@@ -47,6 +47,8 @@ enum vrdma_command_opcode {
     VRDMA_CMD_CREATE_XRC_SRQ = 34,
     VRDMA_CMD_CREATE_XRC_TARGET = 35,
     VRDMA_CMD_OPEN_XRC_TARGET = 36,
+    VRDMA_CMD_ATTACH_MCAST = 40, /* VRDMA_FEATURE_MULTICAST */
+    VRDMA_CMD_DETACH_MCAST = 41, /* VRDMA_FEATURE_MULTICAST */
 };
 
 struct vrdma_command_header {
@@ -276,7 +278,11 @@ enum vrdma_qp_state { /* enum ibv_qp_state */
                       VRDMA_QPS_SQE = 5,
                       VRDMA_QPS_ERR = 6,
 };
-enum { VRDMA_QP_SIGNAL_ALL = 1 << 0 };
+enum {
+    VRDMA_QP_SIGNAL_ALL = 1 << 0,
+    /* With VRDMA_FEATURE_MULTICAST: what it sends to a group does not come back to itself. */
+    VRDMA_QP_BLOCK_MCAST_LOOPBACK = 1 << 1,
+};
 struct vrdma_cmd_create_qp {
     struct vrdma_queue_memory memory;
     uint32_t pd;
@@ -400,6 +406,16 @@ struct vrdma_cmd_xrc_target {
     uint64_t cookie;
 };
 /* response: vrdma_rsp_create_qp, without doorbell (VRDMA_NO_HANDLE) */
+
+/* ---- ATTACH_MCAST, DETACH_MCAST: a UD queue pair gets a copy of what is sent to a group. The queue
+ * pair cannot be destroyed while it is attached. */
+#define VRDMA_MCAST_QPN UINT32_C(0xffffff) /* the destination QPN of everything sent to a group */
+struct vrdma_cmd_mcast {
+    uint32_t qp;
+    uint32_t reserved;
+    uint8_t gid[16]; /* ff00::/8, or ::ffff:224.0.0.0/100 */
+};
+VRDMA_STATIC_ASSERT(sizeof(struct vrdma_cmd_mcast) == 24, "size");
 
 /* ---- events on the event socket */
 enum vrdma_event_type { /* enum ibv_event_type */

@@ -14,6 +14,9 @@ enum {
     VRDMA_MAX_MESSAGE_BYTES = 65536, /* one command or response on the attach socket */
     VRDMA_MAX_FDS_PER_MESSAGE = 4,
     VRDMA_GID_TABLE_LENGTH = 4,
+    VRDMA_MAX_MCAST_GROUPS = 256,       /* that the queue pairs of one vNIC are attached to */
+    VRDMA_MAX_MCAST_QPS = 64,           /* of one vNIC, attached to one group */
+    VRDMA_MAX_MCAST_ATTACHMENTS = 1024, /* of one vNIC */
     VRDMA_PAGE_BYTES = 4096,
 };
 

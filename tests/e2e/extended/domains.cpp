@@ -69,6 +69,34 @@ void regions(Host& host) {
         done(pair.post(wr), "posting a WRITE");
         pair.expect(pair.left, 3, IBV_WC_REM_ACCESS_ERR);
     }
+    // Another domain: the old key is gone, the new one works there only.
+    ibv_pd* other = made(ibv_alloc_pd(host.context()), "ibv_alloc_pd");
+    done(ibv_rereg_mr(far, IBV_REREG_MR_CHANGE_PD, other, nullptr, 0, 0), "rereg_mr, other domain");
+    require(far->pd == other, "ibv_rereg_mr left the old domain");
+    refused(ibv_dealloc_pd(other), EBUSY, "a domain with a region");
+    {
+        Pair inside(host, {.pd = other});
+        ibv_sge from{.addr = host.address(8192), .length = 64, .lkey = far->lkey};
+        ibv_send_wr wr = request(4, IBV_WR_RDMA_READ, &from);
+        wr.wr.rdma = {.remote_addr = host.address(8192), .rkey = far->rkey};
+        done(inside.post(wr), "posting a READ");
+        inside.expect(inside.left, 4);
+        Pair outside(host);
+        ibv_sge into = host.sge(12288, 64);
+        wr = request(5, IBV_WR_RDMA_READ, &into);
+        wr.wr.rdma = {.remote_addr = host.address(8192), .rkey = far->rkey};
+        done(outside.post(wr), "posting a READ");
+        outside.expect(outside.left, 5, IBV_WC_REM_ACCESS_ERR);
+    }
+    done(ibv_rereg_mr(far,
+                      IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_TRANSLATION |
+                          IBV_REREG_MR_CHANGE_ACCESS,
+                      host.pd, host.memory(), 4096, kAccess),
+         "ibv_rereg_mr of everything");
+    done(ibv_dealloc_pd(other), "a domain that was left");
+    require(ibv_rereg_mr(far, IBV_REREG_MR_CHANGE_ACCESS, nullptr, nullptr, 0,
+                         IBV_ACCESS_REMOTE_WRITE) != 0,
+            "remote write without local");
     done(ibv_dereg_mr(far), "ibv_dereg_mr");
     // EBADF would tell NCCL and UCX that dma-buf is supported.
     refused(ibv_reg_dmabuf_mr(host.pd, 0, 4096, 0, -1, kAccess), EOPNOTSUPP,
@@ -91,10 +119,37 @@ void not_there(Host& host) {
     ibv_alloc_dm_attr dm{};
     dm.length = 64;
     refused(ibv_alloc_dm(host.context(), &dm), EOPNOTSUPP, "device memory");
+    // The descriptor of one context leads to no other.
+    refused(ibv_import_device(host.context()->cmd_fd), EOPNOTSUPP, "ibv_import_device");
+    refused(ibv_import_dm(host.context(), 1), EOPNOTSUPP, "ibv_import_dm");
+    ibv_counters_init_attr counters{};
+    refused(ibv_create_counters(host.context(), &counters), EOPNOTSUPP, "counters");
+    ibv_flow_action_esp_attr esp{};
+    refused(ibv_create_flow_action_esp(host.context(), &esp), EOPNOTSUPP, "flow actions");
+    ibv_rwq_ind_table_init_attr indirection{};
+    refused(ibv_create_rwq_ind_table(host.context(), &indirection), EOPNOTSUPP,
+            "indirection tables");
     Pair pair(host);
     ibv_ece ece{};
     refused(ibv_query_ece(pair.left, &ece), EOPNOTSUPP, "ibv_query_ece");
     refused(ibv_set_ece(pair.left, &ece), EOPNOTSUPP, "ibv_set_ece");
+    ibv_flow_attr flow{};
+    flow.type = IBV_FLOW_ATTR_NORMAL;
+    flow.size = sizeof flow;
+    flow.port = 1;
+    refused(ibv_create_flow(pair.left, &flow), EOPNOTSUPP, "flows");
+    ibv_wq_init_attr wq{};
+    wq.wq_type = IBV_WQT_RQ;
+    wq.max_wr = 1;
+    wq.max_sge = 1;
+    wq.pd = host.pd;
+    wq.cq = pair.left->recv_cq;
+    refused(ibv_create_wq(host.context(), &wq), EOPNOTSUPP, "work queues");
+    ibv_modify_cq_attr moderation{};
+    moderation.attr_mask = IBV_CQ_ATTR_MODERATE;
+    refused(ibv_modify_cq(pair.left->recv_cq, &moderation), EOPNOTSUPP, "moderation");
+    ibv_qp_rate_limit_attr limit{};
+    refused(ibv_modify_qp_rate_limit(pair.left, &limit), EOPNOTSUPP, "rate limits");
 }
 
 void queries(Host& host) {
@@ -112,6 +167,9 @@ void queries(Host& host) {
     require_equal(
         static_cast<std::uint64_t>(ibv_query_qp_data_in_order(pair.left, IBV_WR_RDMA_WRITE, 0)), 1,
         "data arrives in order");
+    require_equal(
+        static_cast<std::uint64_t>(ibv_query_qp_data_in_order(pair.left, IBV_WR_RDMA_READ, 0)), 1,
+        "data of READs arrives in order");
     ibv_device_attr_ex attr{};
     done(ibv_query_device_ex(host.context(), nullptr, &attr), "ibv_query_device_ex");
     require(attr.orig_attr.max_mw > 0, "max_mw");

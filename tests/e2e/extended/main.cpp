@@ -3,6 +3,7 @@
 //     polling     ibv_create_cq_ex with time stamps, ibv_wr_*: every operation, every completion
 //     windows     memory windows of both types
 //     domains     parent domains, iova, registering again, what the device does not do
+//     groups      multicast
 //     arguments   what a program must not post or create, and the errno of each
 //
 // Prints one line when all is well.
@@ -20,7 +21,8 @@ int main(int argc, char** argv) {
         void (*run)(Host&);
     };
     static constexpr Scenario kScenarios[] = {
-        {"polling", polling}, {"windows", windows}, {"domains", domains}, {"arguments", arguments}};
+        {"polling", polling}, {"windows", windows}, {"domains", domains}, {"groups", groups},
+        {"arguments", arguments}};
     for (const Scenario& scenario : kScenarios) {
         if (argc == 2 && scenario.name == argv[1]) {
             static Host host{Options{}};
@@ -29,6 +31,6 @@ int main(int argc, char** argv) {
             return EXIT_SUCCESS;
         }
     }
-    fmt::print(stderr, "usage: vrdma-extended polling|windows|domains|arguments\n");
+    fmt::print(stderr, "usage: vrdma-extended polling|windows|domains|groups|arguments\n");
     return EXIT_FAILURE;
 }

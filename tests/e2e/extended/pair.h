@@ -98,6 +98,7 @@ class Pair {
 void polling(Host& host);
 void windows(Host& host);
 void domains(Host& host);
+void groups(Host& host);
 void arguments(Host& host);
 
 }  // namespace vrdma::extended

@@ -16,7 +16,7 @@ def scenario(ctx, name):
     contains(ctx.succeeds(ctx.on("a"), EXTENDED, name, timeout=50), "everything as it must be")
 
 
-for each in ("polling", "windows", "domains", "arguments"):
+for each in ("polling", "windows", "domains", "groups", "arguments"):
     suite.add(each, functools.partial(scenario, name=each), timeout=60)
 
 
@@ -55,3 +55,14 @@ def refused_request_is_named_in_the_log(ctx):
     output = ctx.run(ctx.on("a"), EXTENDED, "arguments", timeout=50, env=env).output
     for part in ("verb=post_send", "num_sge:", "state:", "verb=create_ah", "is_global"):
         contains(output, part)
+
+
+@suite.case(timeout=60)
+def operation_that_is_not_there_is_named_in_the_log(ctx):
+    env = {**os.environ, "VRDMA_LOG": "debug"}
+    output = ctx.run(ctx.on("a"), EXTENDED, "domains", timeout=50, env=env).output
+    for verb in ("advise_mr", "alloc_dm", "alloc_null_mr", "create_counters", "create_flow",
+                 "create_flow_action_esp", "create_rwq_ind_table", "create_wq", "import_dm",
+                 "import_mr", "import_pd", "modify_cq", "modify_qp_rate_limit", "query_ece",
+                 "set_ece"):
+        contains(output, f"verb={verb} errno=95")

@@ -233,12 +233,6 @@ def port_in_use_cannot_be_bound(ctx):
                  "Address already in use")
 
 
-@suite.case()
-def multicast_fails_with_the_reason(ctx):
-    ended = fails(ctx, "mckey", "-m", "239.1.2.3", "-b", A, vnic="a")
-    contains(ended.output, "a vNIC has no multicast")
-
-
 @suite.case(timeout=40)
 def server_that_dies_disconnects_its_client(ctx):
     port = ports.free_port()

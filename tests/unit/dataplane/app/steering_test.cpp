@@ -82,6 +82,16 @@ TEST(Steering, arp_is_for_every_worker) {
     EXPECT_EQ(worker_of(frame), PacketSteering::kEveryWorker);
 }
 
+TEST(Steering, packet_to_a_group_is_for_every_worker) {
+    EXPECT_EQ(worker_of(roce(0xffffff)), PacketSteering::kEveryWorker);
+}
+
+TEST(Steering, question_about_groups_is_for_every_worker) {
+    Frame frame = ipv4(2);
+    wire::store8(&frame[34], 0x11);
+    EXPECT_EQ(worker_of(frame), PacketSteering::kEveryWorker);
+}
+
 TEST(Steering, what_is_of_nobody_goes_to_the_worker_that_answers) {
     EXPECT_EQ(worker_of(Frame{}), kAnswering);
     EXPECT_EQ(worker_of(Frame(60)), kAnswering);

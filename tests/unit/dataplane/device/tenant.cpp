@@ -191,7 +191,8 @@ QueuePair Tenant::create_qp(const QpOptions& options, const CompletionRing& send
     request.max_send_sge = options.max_send_sge;
     request.max_recv_sge = options.max_recv_sge;
     request.max_inline = options.max_inline;
-    request.flags = options.signal_all ? VRDMA_QP_SIGNAL_ALL : 0;
+    request.flags = (options.signal_all ? uint32_t{VRDMA_QP_SIGNAL_ALL} : 0U) |
+                    (options.block_loopback ? uint32_t{VRDMA_QP_BLOCK_MCAST_LOOPBACK} : 0U);
     request.cookie = qp.cookie;
     EXPECT_DONE(command(VRDMA_CMD_CREATE_QP, request));
     const auto answer = response<vrdma_rsp_create_qp>();
@@ -247,6 +248,24 @@ Tenant::Window Tenant::create_mw(vrdma_mw_type type, std::optional<uint32_t> dom
                         vrdma_cmd_alloc_mw{domain.value_or(pd), static_cast<uint32_t>(type)}));
     const auto answer = response<vrdma_rsp_alloc_mw>();
     return {answer.handle, answer.rkey};
+}
+
+namespace {
+
+vrdma_cmd_mcast mcast(const QueuePair& qp, const vrdma_gid_entry& group) {
+    vrdma_cmd_mcast request{qp.handle, 0, {}};
+    std::memcpy(request.gid, group.gid, sizeof request.gid);
+    return request;
+}
+
+}  // namespace
+
+CommandOutcome Tenant::attach(const QueuePair& qp, const vrdma_gid_entry& group) {
+    return command(VRDMA_CMD_ATTACH_MCAST, mcast(qp, group));
+}
+
+CommandOutcome Tenant::detach(const QueuePair& qp, const vrdma_gid_entry& group) {
+    return command(VRDMA_CMD_DETACH_MCAST, mcast(qp, group));
 }
 
 CommandOutcome Tenant::modify(const QueuePair& qp, uint32_t mask,

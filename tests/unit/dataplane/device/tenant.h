@@ -101,6 +101,7 @@ struct QpOptions {
     uint32_t max_inline = 256;
     uint32_t srq = VRDMA_NO_HANDLE;
     bool signal_all = false;
+    bool block_loopback = false;
 };
 
 struct QueuePair {
@@ -210,6 +211,9 @@ class Tenant {
     void post_receive(SharedRing& srq, uint64_t wr_id, const std::vector<vrdma_sge>& sges);
     void ring(const QueuePair& qp) { ring_bit(qp.doorbell); }
     void ring_bit(uint32_t bit);
+
+    [[nodiscard]] CommandOutcome attach(const QueuePair& qp, const vrdma_gid_entry& group);
+    [[nodiscard]] CommandOutcome detach(const QueuePair& qp, const vrdma_gid_entry& group);
 
     // ---- the end
     // Bit by bit until nothing is left. `turns`: the world goes on between the bits.

@@ -1,6 +1,7 @@
 // Two hosts joined by a wire in memory: the queue pairs of one talk to those of the other. What the
 // protocol does under loss is tests/sim's business; here it is where protocol, memory, queues and
 // completions meet.
+#include <algorithm>
 #include <cstring>
 #include <functional>
 
@@ -361,6 +362,105 @@ TEST_P(Wire, neighbour_is_asked_for_when_the_queue_pair_reaches_rtr) {
     connect(*near.tenant, left, gid_of(*far.tenant), right.qpn, Link{});
     settle();
     EXPECT_EQ(questions, 2) << "a question and its answer";
+}
+
+TEST_P(Wire, datagram_to_a_group_reaches_members_here_and_there_with_the_header_of_the_wire) {
+    const vrdma_gid_entry group = World::ipv4_gid(0xef010203);  // 239.1.2.3
+    const QpOptions ud{.type = VRDMA_QPT_UD};
+    left = near.tenant->create_qp(ud);
+    connect(*near.tenant, left, {}, 0);
+    const auto member = [&](Host& host, const Buffer& room, uint64_t wr_id) {
+        QueuePair qp = host.tenant->create_qp(ud);
+        connect(*host.tenant, qp, {}, 0);
+        Tenant::EXPECT_DONE(host.tenant->attach(qp, group));
+        host.tenant->post_receive(qp, wr_id, {room.sge()});
+        return qp;
+    };
+    const Buffer from = near.tenant->buffer(1000);
+    from.fill(8);
+    const Buffer here = near.tenant->buffer(1040);
+    const Buffer there = far.tenant->buffer(1040);
+    const Buffer there_too = far.tenant->buffer(1040);
+    const QueuePair one = member(near, here, 1);
+    const QueuePair two = member(far, there, 2);
+    const QueuePair three = member(far, there_too, 3);
+    std::vector<MemoryPort::Frame> datagrams;
+    filter = [&](const MemoryPort::Frame& frame) {
+        if (wire::classify(frame) == wire::FrameKind::Roce) {
+            datagrams.push_back(frame);
+        }
+        return true;
+    };
+    Send send{.wr_id = 9, .sges = {from.sge()}, .imm = 3, .qpn = VRDMA_MCAST_QPN,
+              .qkey = kQkey, .gid = group, .hop_limit = 5};
+    send.opcode = VRDMA_WQE_SEND_WITH_IMM;
+    near.tenant->post(left, send);
+    settle();
+    std::vector<uint64_t> done;
+    for (const vrdma_cqe& entry : near.tenant->cq.poll_all()) {
+        EXPECT_EQ(entry.status, VRDMA_WC_SUCCESS);
+        done.push_back(entry.wr_id);
+    }
+    std::sort(done.begin(), done.end());
+    EXPECT_EQ(done, (std::vector<uint64_t>{1, 9}));
+    for (const uint64_t wr_id : {2U, 3U}) {
+        const vrdma_cqe received = next(far.tenant->cq);
+        expect_success(received, wr_id, VRDMA_WC_RECV);
+        EXPECT_EQ(received.byte_len, 1040U);
+        EXPECT_EQ(received.src_qpn_or_index, left.qpn);
+        EXPECT_EQ(received.imm_data, 3U);
+        EXPECT_EQ(received.flags, VRDMA_CQE_GRH | VRDMA_CQE_IPV4 | VRDMA_CQE_WITH_IMM);
+    }
+    for (const Buffer& buffer : {here, there, there_too}) {
+        EXPECT_EQ(buffer.text(kGrhBytes, 1000), from.text());
+        EXPECT_EQ(buffer.text(32, 8), std::string("\x0a\0\0\1\xef\1\2\3", 8));
+        EXPECT_EQ(buffer.data[28], std::byte{5}) << "hop limit";
+    }
+    ASSERT_EQ(datagrams.size(), 1U) << "one packet, whoever listens; and nobody was asked for";
+    const auto packet = wire::parse(datagrams[0]);
+    ASSERT_TRUE(packet);
+    EXPECT_EQ(packet->bth.dqpn, VRDMA_MCAST_QPN);
+    EXPECT_EQ(packet->network.destination_mac, (wire::Mac{{0x01, 0, 0x5e, 1, 2, 3}}));
+    EXPECT_EQ(packet->deth.qkey, kQkey);
+
+    // Nobody over there belongs to it any more.
+    Tenant::EXPECT_DONE(far.tenant->detach(two, group));
+    Tenant::EXPECT_DONE(far.tenant->detach(three, group));
+    near.tenant->post(left, send);
+    settle();
+    EXPECT_EQ(far.link.counters()[net::LinkCounter::ForeignGroup], 1U);
+    EXPECT_FALSE(far.tenant->cq.poll().has_value());
+}
+
+TEST_P(Wire, vnic_joins_a_group_with_its_first_queue_pair_and_leaves_with_its_last) {
+    const vrdma_gid_entry group = World::ipv4_gid(0xef010203);
+    const QueuePair one = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    const QueuePair two = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    const auto reports = [&] { return near.link.counters()[net::LinkCounter::ReportsSent]; };
+    Tenant::EXPECT_DONE(near.tenant->attach(one, group));
+    settle();
+    EXPECT_EQ(reports(), 1U);
+    Tenant::EXPECT_DONE(near.tenant->attach(two, group));
+    Tenant::EXPECT_DONE(near.tenant->detach(one, group));
+    settle();
+    EXPECT_EQ(reports(), 1U);
+    near.tenant->tear_down();
+    settle();
+    EXPECT_EQ(reports(), 2U) << "it left";
+}
+
+TEST_P(Wire, port_without_room_for_groups_refuses_and_nothing_has_changed) {
+    for (uint32_t i = 0; i < net::kMaxMemberships; ++i) {
+        ASSERT_TRUE(near.link.join(
+            wire::Address::v4(239, 9, static_cast<uint8_t>(i >> 8), static_cast<uint8_t>(i)),
+            wire::Address::v4(10, 0, 0, 9), near.world.now()));
+    }
+    const vrdma_gid_entry group = World::ipv4_gid(0xef010203);
+    const QueuePair qp = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    const CommandOutcome refused = near.tenant->attach(qp, group);
+    EXPECT_EQ(refused.refusal.status, VRDMA_STATUS_NO_RESOURCE);
+    EXPECT_NE(std::string_view(refused.refusal.text).find("the port"), std::string_view::npos);
+    EXPECT_EQ(near.tenant->detach(qp, group).refusal.status, VRDMA_STATUS_INVALID);
 }
 
 TEST_P(Wire, datagram_arrives_behind_the_header_it_had_on_the_wire) {

@@ -7,6 +7,7 @@
 
 #include "dataplane/wire/arp.h"
 #include "dataplane/wire/build.h"
+#include "dataplane/wire/checksum.h"
 #include "dataplane/wire/icmp.h"
 #include "dataplane/wire/neighbour.h"
 #include "dataplane/wire/parse.h"
@@ -425,6 +426,99 @@ TEST_F(Links, path_mtu_report_about_one_of_our_packets_is_passed_on) {
     ASSERT_EQ(receiver.reports.size(), 1U);
     EXPECT_EQ(receiver.reports[0].first, kFar);
     EXPECT_EQ(receiver.reports[0].second, 1400U);
+}
+
+const Address kGroup = Address::v4(239, 1, 2, 3);
+
+Frame to_group(const Address& group, wire::Opcode opcode = wire::Opcode::UdSendOnly,
+               uint32_t qpn = 0xffffff) {
+    wire::Flow flow;
+    flow.source_mac = kPeerMac;
+    flow.destination_mac = wire::multicast_mac(group);
+    flow.source = kPeer;
+    flow.destination = group;
+    wire::HeaderFields fields;
+    fields.opcode = opcode;
+    fields.dqpn = qpn;
+    fields.psn = 5;
+    const std::array<std::byte, 8> payload{};
+    Frame frame(200);
+    frame.resize(wire::build_frame(frame, wire::FlowTemplate(flow), fields, payload));
+    return frame;
+}
+
+TEST_F(Links, packet_to_a_group_arrives_only_while_somebody_belongs_to_it) {
+    EXPECT_TRUE(turn_with(to_group(kGroup)).empty());
+    EXPECT_EQ(link->counters()[LinkCounter::ForeignGroup], 1U);
+    ASSERT_TRUE(link->join(kGroup, kUs, now));
+    turn_with(to_group(kGroup));
+    turn_with(to_group(Address::v4(239, 1, 2, 4)));
+    EXPECT_EQ(receiver.vnics, std::vector<uint32_t>{net::kGroup});
+    EXPECT_EQ(link->counters()[LinkCounter::ForeignGroup], 2U);
+    link->leave(kGroup, kUs);
+    turn_with(to_group(kGroup));
+    EXPECT_EQ(receiver.vnics.size(), 1U);
+    EXPECT_EQ(link->counters()[LinkCounter::ForeignGroup], 3U);
+}
+
+// IBA 9.6.1.2: multicast is for datagrams, and for queue pair 0xffffff.
+TEST_F(Links, packet_to_a_group_that_is_no_datagram_for_its_members_is_dropped) {
+    ASSERT_TRUE(link->join(kGroup, kUs, now));
+    turn_with(to_group(kGroup, wire::Opcode::RcSendOnly));
+    turn_with(to_group(kGroup, wire::Opcode::UdSendOnly, 17));
+    EXPECT_TRUE(receiver.vnics.empty());
+    EXPECT_EQ(link->counters()[LinkCounter::GroupMisaddressed], 2U);
+}
+
+TEST_F(Links, packet_for_a_group_goes_to_its_mac_without_a_neighbour) {
+    PacketBuffer buffer;
+    ASSERT_EQ(link->allocate({&buffer, 1}), 1U);
+    const Frame frame = to_group(kGroup);
+    std::copy(frame.begin(), frame.end(), buffer.data);
+    std::fill_n(buffer.data, 12, std::byte{});
+    buffer.length = static_cast<uint32_t>(frame.size());
+    EXPECT_EQ(link->send(kGroupHop, {&buffer, 1}, now), 1U);
+    const auto sent = port.take_sent();
+    ASSERT_EQ(sent.size(), 1U);
+    EXPECT_EQ(destination_of(sent[0]), wire::multicast_mac(kGroup));
+    EXPECT_EQ(source_of(sent[0]), kOurMac);
+}
+
+TEST_F(Links, membership_is_reported_and_questions_are_answered) {
+    ASSERT_TRUE(link->join(kGroup, kUs, now));
+    EXPECT_LE(link->next_deadline(), now);
+    auto sent = turn();
+    ASSERT_EQ(sent.size(), 1U);
+    EXPECT_EQ(destination_of(sent[0]), wire::multicast_mac(kGroup));
+    EXPECT_EQ(source_of(sent[0]), kOurMac);
+    now = now + Duration::milliseconds(1000);
+    EXPECT_EQ(turn().size(), 1U) << "once more, unasked";
+    now = now + Duration::milliseconds(60'000);
+    EXPECT_TRUE(turn().empty());
+
+    // The report of another host, made a general question.
+    Frame question(wire::kMaxMembershipFrameBytes);
+    question.resize(wire::build_membership(
+        question, {wire::MembershipMessage::Kind::Report, kPeerMac, kPeer,
+                   Address::v4(0, 0, 0, 0)}));
+    question[38] = std::byte{0x11};
+    question[39] = std::byte{10};
+    const uint16_t sum = wire::checksum_finish(0x1100 + 10);
+    question[40] = static_cast<std::byte>(sum >> 8);
+    question[41] = static_cast<std::byte>(sum & 0xff);
+    turn_with(question);
+    EXPECT_EQ(link->counters()[LinkCounter::QueriesReceived], 1U);
+    now = now + Duration::milliseconds(1000);
+    EXPECT_EQ(turn().size(), 1U);
+    EXPECT_EQ(link->counters()[LinkCounter::ReportsSent], 3U);
+    question[41] ^= std::byte{1};
+    turn_with(question);
+    EXPECT_EQ(link->counters().dropped[static_cast<size_t>(wire::DropReason::QueryChecksum)], 1U);
+
+    link->leave(kGroup, kUs);
+    sent = turn();
+    ASSERT_EQ(sent.size(), 1U);
+    EXPECT_EQ(sent[0][38], std::byte{0x17});
 }
 
 }  // namespace
