@@ -42,8 +42,8 @@ struct CmMembership {
 
 // An event that its program has not taken yet.
 struct CmEvent {
-    std::shared_ptr<CmId> id;       // who reports it: of a request, the listener
-    std::shared_ptr<CmId> request;  // the id that a request made
+    std::shared_ptr<CmId> id;                  // who reports it: of a request, the listener
+    std::shared_ptr<CmId> request;             // the id that a request made
     std::shared_ptr<CmMembership> membership;  // whose event it is, if one's
     rdma_ucm_event_resp content{};
 };

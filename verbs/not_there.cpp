@@ -2,8 +2,8 @@
 // for every operation that is not set, in silence; these are set only to name themselves.
 //
 // Importing: an object belongs to the connection of the process that made it, and the descriptor
-// that programs hand to each other for ibv_import_device (cmd_fd) leads to no connection. The library
-// refuses that one itself, with the same errno, because there is no operation to ask.
+// that programs hand to each other for ibv_import_device (cmd_fd) leads to no connection. The
+// library refuses that one itself, with the same errno, because there is no operation to ask.
 #include "verbs/not_there.h"
 
 #include <cerrno>

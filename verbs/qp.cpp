@@ -298,8 +298,7 @@ ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attr) {
     const std::uint64_t send_ops = has_send_ops ? attr->send_ops_flags : 0;
     const std::uint32_t create_flags =
         (attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) != 0 ? attr->create_flags : 0;
-    const bool can_block =
-        attr->qp_type == IBV_QPT_UD && has_multicast(Context::of(context));
+    const bool can_block = attr->qp_type == IBV_QPT_UD && has_multicast(Context::of(context));
     const std::uint32_t known_flags =
         can_block ? std::uint32_t{IBV_QP_CREATE_BLOCK_SELF_MCAST_LB} : 0U;
     if ((attr->comp_mask & ~kMask) != 0 || (send_ops & ~kSendOps) != 0 ||

@@ -1,11 +1,13 @@
-// Every queue pair of the network that is attached to the group gets a copy, the sender too if it is
-// attached and did not ask to be left out: so do ConnectX and soft-RoCE (IBV_QP_CREATE_BLOCK_SELF_
-// MCAST_LB exists because of it). Each copy is checked as a datagram of its own: state, Q_Key,
-// receive entry, length, memory; a member that cannot take it costs nobody else theirs.
+// Every queue pair of the network that is attached to the group gets a copy, the sender too if it
+// is attached and did not ask to be left out: so do ConnectX and soft-RoCE
+// (IBV_QP_CREATE_BLOCK_SELF_ MCAST_LB exists because of it). Each copy is checked as a datagram of
+// its own: state, Q_Key, receive entry, length, memory; a member that cannot take it costs nobody
+// else theirs.
 //
 // One message makes many copies, so they are made a few at a time, and each counts in the sender's
 // turn as an entry of full size (Requester::step_group). On another shard, a message asks for a few
-// copies and the answer says how far it got: there, too, a turn is never longer than for other work.
+// copies and the answer says how far it got: there, too, a turn is never longer than for other
+// work.
 #include "dataplane/device/multicast.h"
 
 #include <cstring>

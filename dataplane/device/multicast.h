@@ -31,7 +31,9 @@ class Multicast {
     // The same for a datagram of this host, whose header is made here.
     [[nodiscard]] Delivered deliver(Slice& slice, uint32_t from);
     // Does this shard have a member of any group? Asked by other shards too.
-    [[nodiscard]] bool has_members(uint32_t shard) const { return fabric_.group_members(shard) != 0; }
+    [[nodiscard]] bool has_members(uint32_t shard) const {
+        return fabric_.group_members(shard) != 0;
+    }
 
   private:
     [[nodiscard]] GroupMember member(uint32_t slot, const vrdma_gid_entry& gid) const;

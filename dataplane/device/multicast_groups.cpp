@@ -1,10 +1,11 @@
 // A group exists as long as it has members. Its members stand in an array, in the order in which
-// they came: who delivers to them a few at a time counts along it, so a member that leaves meanwhile
-// can cost another one copy (datagrams may be lost) and never gives one twice.
+// they came: who delivers to them a few at a time counts along it, so a member that leaves
+// meanwhile can cost another one copy (datagrams may be lost) and never gives one twice.
 //
 // Names of groups are chosen by tenants and strangers, so the table is keyed: nobody can aim at one
-// bucket. Nobody's limits depend on other tenants but the two of the shard: places in the table, and
-// the members of one group, which the vNICs of a network share because they chose the same group.
+// bucket. Nobody's limits depend on other tenants but the two of the shard: places in the table,
+// and the members of one group, which the vNICs of a network share because they chose the same
+// group.
 #include "dataplane/device/multicast_groups.h"
 
 #include <algorithm>
@@ -86,8 +87,7 @@ const char* MulticastGroups::attach(const GroupMember& member, uint32_t& attachm
     if (qps.size() == kMaxGroupMembers) {
         return "the group has as many queue pairs on this worker as it may";
     }
-    if (attachments_.used() == kAttachments ||
-        (index == kNone && groups_.used() == kGroups)) {
+    if (attachments_.used() == kAttachments || (index == kNone && groups_.used() == kGroups)) {
         return "no room for more groups on this worker";
     }
     if (index == kNone) {

@@ -731,9 +731,8 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     Attached& attached = links_[*index];
     const wire::Address destination = wire::Address::from_gid(slice.remote_gid.gid);
     const wire::Address own = own_address(qp, destination);
-    const std::optional<net::HopId> hop = destination.multicast()
-                                              ? net::kGroupHop
-                                              : datagram_hop(*index, own, destination);
+    const std::optional<net::HopId> hop =
+        destination.multicast() ? net::kGroupHop : datagram_hop(*index, own, destination);
     PacketBuffer packet;
     const bool fits = slice.length + wire::kMaxOverheadV6 <= attached.link->mtu();
     if (!hop || !fits || attached.queue.size() >= 2 * kQueueLimit ||

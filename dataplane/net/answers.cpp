@@ -1,7 +1,7 @@
 // What a link says itself: that a vNIC's address is here (ARP and neighbour advertisements), that
-// it is alive (echo), which multicast groups vNICs belong to, and the question who has a neighbour's
-// address. The groups are those of this worker: every worker reports its own, and hears the
-// questions.
+// it is alive (echo), which multicast groups vNICs belong to, and the question who has a
+// neighbour's address. The groups are those of this worker: every worker reports its own, and hears
+// the questions.
 //
 // A request for one of our addresses also tells who asks; anything else only changes entries that
 // exist. Probes for duplicate addresses (no sender) are answered and taught nothing.

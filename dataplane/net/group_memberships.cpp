@@ -75,8 +75,8 @@ bool GroupMemberships::has(const wire::Address& group) const {
 
 void GroupMemberships::queried(const wire::MembershipQuery& query, Instant now) {
     for (Entry& entry : entries_) {
-        const bool asked = query.group ? entry.group == *query.group
-                                       : entry.group.is_v4() != query.v6;
+        const bool asked =
+            query.group ? entry.group == *query.group : entry.group.is_v4() != query.v6;
         if (asked && wire::is_reported(entry.group)) {
             entry.due = std::min(entry.due, now + within(query.within));
             next_deadline_ = std::min(next_deadline_, entry.due);
@@ -106,8 +106,8 @@ std::optional<wire::MembershipMessage> GroupMemberships::poll_transmit(Instant n
     if (first == nullptr) {
         return std::nullopt;
     }
-    return wire::MembershipMessage{wire::MembershipMessage::Kind::Report, {}, first->source,
-                                   first->group};
+    return wire::MembershipMessage{
+        wire::MembershipMessage::Kind::Report, {}, first->source, first->group};
 }
 
 }  // namespace vrdma::net

@@ -15,8 +15,8 @@ inline constexpr uint32_t kMaxLocalAddresses = 3072;  // three for each vNIC
 inline constexpr uint32_t kMaxWaiting = 256;
 inline constexpr uint32_t kMaxWaitingPerNeighbour = 16;
 
-// Groups that vNICs belong to, counted for each vNIC; and reports of leaving that wait for a buffer.
-// Who hears of no leaving finds out by asking.
+// Groups that vNICs belong to, counted for each vNIC; and reports of leaving that wait for a
+// buffer. Who hears of no leaving finds out by asking.
 inline constexpr size_t kMaxMemberships = 4096;
 inline constexpr size_t kMaxLeaves = 256;
 // Membership reports sent in one turn.

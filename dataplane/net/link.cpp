@@ -102,8 +102,8 @@ bool Link::turn(Instant now, PacketReceiver& receiver) {
 }
 
 Instant Link::next_deadline() const {
-    return std::min({neighbours_.next_deadline(), memberships_.next_deadline(),
-                     port_->next_deadline()});
+    return std::min(
+        {neighbours_.next_deadline(), memberships_.next_deadline(), port_->next_deadline()});
 }
 
 void Link::receive_burst(std::span<PacketBuffer> frames, Instant now, PacketReceiver& receiver) {

@@ -92,8 +92,8 @@ class Link {
     void confirm_hop(HopId hop, Instant now) { neighbours_.confirm(hop, now); }
 
     [[nodiscard]] size_t allocate(std::span<PacketBuffer> into) { return port_->allocate(into); }
-    // A vNIC with the address `source` belongs to a multicast group: it gets the group's packets, and
-    // routers and switches are told. False: there is no room.
+    // A vNIC with the address `source` belongs to a multicast group: it gets the group's packets,
+    // and routers and switches are told. False: there is no room.
     [[nodiscard]] bool join(const wire::Address& group, const wire::Address& source, Instant now) {
         return memberships_.join(group, source, now);
     }

@@ -85,7 +85,7 @@ class EthdevDevice {
     bool started_ = false;
     std::vector<std::unique_ptr<ArrivalSocket>> arrivals_;  // by queue
     std::optional<EveryGroup> every_group_;
-    std::vector<int> interrupt_files_;                      // by queue; -1: none
+    std::vector<int> interrupt_files_;  // by queue; -1: none
 };
 
 }  // namespace vrdma::platform

@@ -32,8 +32,8 @@ struct MembershipMessage {
 // With Ethernet, IPv6 and the hop-by-hop header.
 inline constexpr size_t kMaxMembershipFrameBytes = 14 + 40 + 8 + 24;
 
-// Groups that every host belongs to, or whose packets leave no host, are never reported (RFC 2236 6,
-// RFC 2710 5).
+// Groups that every host belongs to, or whose packets leave no host, are never reported (RFC 2236
+// 6, RFC 2710 5).
 [[nodiscard]] bool is_reported(const Address& group);
 
 // A query of any version of IGMP or MLD.

@@ -47,8 +47,9 @@ enum vrdma_command_opcode {
     VRDMA_CMD_CREATE_XRC_SRQ = 34,
     VRDMA_CMD_CREATE_XRC_TARGET = 35,
     VRDMA_CMD_OPEN_XRC_TARGET = 36,
-    VRDMA_CMD_ATTACH_MCAST = 40, /* VRDMA_FEATURE_MULTICAST */
-    VRDMA_CMD_DETACH_MCAST = 41, /* VRDMA_FEATURE_MULTICAST */
+    /* VRDMA_FEATURE_MULTICAST */
+    VRDMA_CMD_ATTACH_MCAST = 40,
+    VRDMA_CMD_DETACH_MCAST = 41,
 };
 
 struct vrdma_command_header {
@@ -278,11 +279,10 @@ enum vrdma_qp_state { /* enum ibv_qp_state */
                       VRDMA_QPS_SQE = 5,
                       VRDMA_QPS_ERR = 6,
 };
-enum {
-    VRDMA_QP_SIGNAL_ALL = 1 << 0,
-    /* With VRDMA_FEATURE_MULTICAST: what it sends to a group does not come back to itself. */
-    VRDMA_QP_BLOCK_MCAST_LOOPBACK = 1 << 1,
-};
+enum { VRDMA_QP_SIGNAL_ALL = 1 << 0 };
+/* Flag of CREATE_QP with VRDMA_FEATURE_MULTICAST: what it sends to a group does not come back to
+ * itself. */
+enum { VRDMA_QP_BLOCK_MCAST_LOOPBACK = 1 << 1 };
 struct vrdma_cmd_create_qp {
     struct vrdma_queue_memory memory;
     uint32_t pd;
@@ -407,8 +407,8 @@ struct vrdma_cmd_xrc_target {
 };
 /* response: vrdma_rsp_create_qp, without doorbell (VRDMA_NO_HANDLE) */
 
-/* ---- ATTACH_MCAST, DETACH_MCAST: a UD queue pair gets a copy of what is sent to a group. The queue
- * pair cannot be destroyed while it is attached. */
+/* ---- ATTACH_MCAST, DETACH_MCAST: a UD queue pair gets a copy of what is sent to a group. The
+ * queue pair cannot be destroyed while it is attached. */
 #define VRDMA_MCAST_QPN UINT32_C(0xffffff) /* the destination QPN of everything sent to a group */
 struct vrdma_cmd_mcast {
     uint32_t qp;

@@ -15,6 +15,7 @@
 #include "dataplane/wire/bytes.h"
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/icmp.h"
+#include "dataplane/wire/membership.h"
 #include "dataplane/wire/neighbour.h"
 #include "dataplane/wire/network.h"
 #include "dataplane/wire/parse.h"
@@ -113,6 +114,10 @@ void try_control(Bytes frame) {
     }
     if (const auto report = parse_path_mtu(frame)) {
         VR_CHECK(classify(frame) == FrameKind::PathMtu);
+    }
+    if (const auto query = parse_membership_query(frame)) {
+        VR_CHECK(classify(frame) == FrameKind::Query);
+        VR_CHECK(!query->group || query->group->multicast());
     }
     (void)write_pcapng_packet(out, {.bytes = frame.first(std::min<size_t>(frame.size(), 9000)),
                                     .original_length = frame.size(),

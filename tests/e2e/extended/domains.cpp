@@ -88,10 +88,10 @@ void regions(Host& host) {
         done(outside.post(wr), "posting a READ");
         outside.expect(outside.left, 5, IBV_WC_REM_ACCESS_ERR);
     }
-    done(ibv_rereg_mr(far,
-                      IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_TRANSLATION |
-                          IBV_REREG_MR_CHANGE_ACCESS,
-                      host.pd, host.memory(), 4096, kAccess),
+    done(ibv_rereg_mr(
+             far,
+             IBV_REREG_MR_CHANGE_PD | IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_ACCESS,
+             host.pd, host.memory(), 4096, kAccess),
          "ibv_rereg_mr of everything");
     done(ibv_dealloc_pd(other), "a domain that was left");
     require(ibv_rereg_mr(far, IBV_REREG_MR_CHANGE_ACCESS, nullptr, nullptr, 0,

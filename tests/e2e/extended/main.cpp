@@ -20,9 +20,11 @@ int main(int argc, char** argv) {
         std::string_view name;
         void (*run)(Host&);
     };
-    static constexpr Scenario kScenarios[] = {
-        {"polling", polling}, {"windows", windows}, {"domains", domains}, {"groups", groups},
-        {"arguments", arguments}};
+    static constexpr Scenario kScenarios[] = {{"polling", polling},
+                                              {"windows", windows},
+                                              {"domains", domains},
+                                              {"groups", groups},
+                                              {"arguments", arguments}};
     for (const Scenario& scenario : kScenarios) {
         if (argc == 2 && scenario.name == argv[1]) {
             static Host host{Options{}};

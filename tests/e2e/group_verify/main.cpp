@@ -1,7 +1,7 @@
 // vrdma-group-verify listen|silence|send: a member of a multicast group that checks every copy, one
 // that must hear nothing, and a sender.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <cstdlib>

@@ -8,8 +8,8 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -190,8 +190,8 @@ std::string Member::receive_all() {
         if (found == 1) {
             check(wc);
         } else if (Clock::now() > deadline) {
-            give_up(fmt::format("only {} of {} messages arrived", seen_[0].count,
-                                options_.messages));
+            give_up(
+                fmt::format("only {} of {} messages arrived", seen_[0].count, options_.messages));
         }
     }
     return sender_;

@@ -142,7 +142,7 @@ def killed_member_leaves_its_group(ctx):
         for each in members:
             each.process.send_signal(signal.SIGKILL)
         ctx.eventually(lambda: all(qp["vnic"] != "a" for qp in
-                                   ctx.service.ctl_json("qp", "list")), "they are gone")
+                                   ctx.service.ctl_json("qp", "list")["qps"]), "they are gone")
     with member(ctx, ctx.on("a"), "--queue-pairs", 64) as one:
         send(ctx, ctx.on("b"))
         one.ends_well(ctx)
@@ -162,7 +162,8 @@ def mckey_of_another_network_receives_nothing(ctx):
 
 def mckey(ctx, receiver, receiver_address, sender, sender_address):
     common = ["-m", GROUP, "-C", 50, "-S", 500]
-    with Program(ctx, *receiver, "mckey", *common, "-b", receiver_address) as one:
+    # It says that it has joined, but not at once where nobody reads along.
+    with Program(ctx, *receiver, "stdbuf", "-oL", "mckey", *common, "-b", receiver_address) as one:
         ctx.eventually(lambda: "joined" in one.output() or one.process.poll() is not None,
                        "the receiver has joined")
         contains(ctx.succeeds(sender, "mckey", *common, "-s", "-b", sender_address, timeout=20),
@@ -171,12 +172,13 @@ def mckey(ctx, receiver, receiver_address, sender, sender_address):
 
 
 def perftest(ctx):
-    ended = ctx.pair_succeeds("ib_send_bw", "-c", "UD", "-g", 4, "-s", 1024, "-n", 200, "-F", "-x",
-                              3, timeout=25)
+    # Its group is an IPv6 one, and it insists that the vNIC's address is of the same kind.
+    ended = ctx.pair_succeeds("ib_send_bw", "-c", "UD", "-g", "-s", 1024, "-n", 200, "-F", "-x", 1,
+                              timeout=25)
     contains(ended.client.output, "1024")
 
 
-suite.add("ib_send_bw_to_four_members_of_a_group", perftest, timeout=40)
+suite.add("ib_send_bw_to_a_group", perftest, timeout=40)
 
 # -- two hosts -------------------------------------------------------------------------------------
 
@@ -243,7 +245,8 @@ def snooping_switch_learns_who_belongs_to_a_group(ctx):
     hosts.near.run("ip", "link", "add", "snooped", "mtu", 4200, "type", "veth", "peer", "name",
                    "switchport", "mtu", 4200, "netns", hosts.far.pid)
     run("ip", "link", "add", "switch", "type", "bridge", "mcast_snooping", 1, "mcast_querier", 1,
-        "mcast_query_response_interval", 100, "mcast_last_member_interval", 20)
+        "mcast_query_response_interval", 100, "mcast_last_member_interval", 20,
+        "mcast_startup_query_interval", 100, "mcast_startup_query_count", 60)
     run("ip", "link", "set", "switchport", "master", "switch", "up")
     run("ip", "link", "set", "switch", "up")
     hosts.near.run("ip", "link", "set", "snooped", "up")
@@ -265,9 +268,11 @@ def snooping_switch_learns_who_belongs_to_a_group(ctx):
                 ctx.eventually(lambda group=group: known(group), f"the switch knows {group}", 20)
             ctx.eventually(lambda: port_counter(service, "group_queries") > 0,
                            "the switch has asked", 20)
+            # Two of each group unasked, and answers.
+            ctx.eventually(lambda: port_counter(service, "group_reports") > 4,
+                           "its questions are answered", 20)
         for group in groups:
             ctx.eventually(lambda group=group: not known(group), f"{group} has no members", 20)
-        check(port_counter(service, "group_reports") >= 6, "two reports and a leave of each group")
 
 
 add("other_service_ends_cleanly", other_service_is_alive_and_ends_cleanly)

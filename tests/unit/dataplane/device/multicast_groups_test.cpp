@@ -66,7 +66,7 @@ TEST_F(Groups, table_agrees_with_a_model_whatever_comes_and_goes) {
         auto& expected = model[{network, group}];
         if ((random >> 40) % 2 == 0) {
             ASSERT_EQ(attach(who), nullptr);
-            attached += expected.insert(qp).second ? 1 : 0;
+            attached += expected.insert(qp).second ? 1U : 0U;
         } else {
             ASSERT_EQ(detach(who), expected.contains(qp));
             attached -= static_cast<uint32_t>(expected.erase(qp));

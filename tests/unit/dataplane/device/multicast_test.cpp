@@ -1,4 +1,5 @@
-// What is sent to a group: who gets a copy, what each copy looks like, what a message to many costs.
+// What is sent to a group: who gets a copy, what each copy looks like, what a message to many
+// costs.
 #include "pair.h"
 
 namespace vrdma::test {
@@ -39,10 +40,10 @@ class Multicasts : public Pair {
 TEST_P(Multicasts, every_attached_queue_pair_gets_a_copy) {
     const Buffer second = b.buffer(kPortMtu + kGrhBytes);
     const Buffer near = a.buffer(kPortMtu + kGrhBytes);
-    QueuePair one = member(b, 1, to, b.cq);
-    QueuePair two = member(b, 2, second, b.cq);
+    member(b, 1, to, b.cq);
+    member(b, 2, second, b.cq);
     CompletionRing near_cq = a.create_cq();
-    QueuePair three = member(a, 3, near, near_cq);
+    member(a, 3, near, near_cq);
     a.post(left, to_group(9, 1000));
     world.settle();
     expect_success(next(a.cq), 9, VRDMA_WC_SEND);
@@ -64,14 +65,14 @@ TEST_P(Multicasts, every_attached_queue_pair_gets_a_copy) {
 }
 
 TEST_P(Multicasts, header_names_the_sender_and_the_group) {
-    QueuePair one = member(b, 1, to, b.cq);
+    member(b, 1, to, b.cq);
     a.post(left, to_group(9, 8));
     world.settle();
     expect_success(next(b.cq), 1, VRDMA_WC_RECV);
     EXPECT_EQ(to.text(32, 8), std::string("\x0a\0\0\1\xe0\1\2\3", 8)) << "10.0.0.1, 224.1.2.3";
 
     const Buffer six = b.buffer(100);
-    QueuePair two = member(b, 2, six, b.cq, kUd, kGroup6);
+    member(b, 2, six, b.cq, kUd, kGroup6);
     a.post(left, to_group(10, 8, kGroup6));
     world.settle();
     const vrdma_cqe received = next(b.cq);
@@ -84,8 +85,8 @@ TEST_P(Multicasts, header_names_the_sender_and_the_group) {
 
 TEST_P(Multicasts, immediate_and_inline_data_reach_all) {
     const Buffer second = b.buffer(100);
-    QueuePair one = member(b, 1, to, b.cq);
-    QueuePair two = member(b, 2, second, b.cq);
+    member(b, 1, to, b.cq);
+    member(b, 2, second, b.cq);
     Send send = to_group(9, 0);
     send.sges.clear();
     send.opcode = VRDMA_WQE_SEND_WITH_IMM;
@@ -120,8 +121,8 @@ TEST_P(Multicasts, sender_that_blocks_its_loopback_is_left_out_and_nobody_else) 
     QueuePair sender = member(a, 4, room, own, blocking);
     const Buffer other_room = a.buffer(100);
     CompletionRing other_cq = a.create_cq();
-    QueuePair other = member(a, 5, other_room, other_cq, blocking);
-    QueuePair one = member(b, 1, to, b.cq);
+    member(a, 5, other_room, other_cq, blocking);
+    member(b, 1, to, b.cq);
     a.post(sender, to_group(9, 8));
     world.settle();
     expect_success(next(own), 9, VRDMA_WC_SEND);
@@ -139,13 +140,13 @@ TEST_P(Multicasts, other_networks_hear_nothing) {
     expect_success(next(a.cq), 9, VRDMA_WC_SEND);
     EXPECT_NO_COMPLETION(c.cq);
     c.post(foreign, {.wr_id = 3, .qpn = VRDMA_MCAST_QPN, .qkey = kQkey, .gid = kGroup});
-    QueuePair one = member(b, 1, to, b.cq);
+    member(b, 1, to, b.cq);
     world.settle();
     EXPECT_NO_COMPLETION(b.cq);
 }
 
 TEST_P(Multicasts, other_groups_and_detached_queue_pairs_hear_nothing) {
-    QueuePair one = member(b, 1, to, b.cq, kUd, World::ipv4_gid(0xe0010204));
+    member(b, 1, to, b.cq, kUd, World::ipv4_gid(0xe0010204));
     QueuePair two = member(b, 2, to, b.cq);
     Tenant::EXPECT_DONE(b.detach(two, kGroup));
     a.post(left, to_group(9, 8));
@@ -161,7 +162,7 @@ TEST_P(Multicasts, wrong_qkey_costs_only_the_member_that_has_another_one) {
     connect(b, one, {}, 0, Link{.qkey = kQkey + 1});
     Tenant::EXPECT_DONE(b.attach(one, kGroup));
     b.post_receive(one, 1, {to.sge()});
-    QueuePair two = member(b, 2, second, b.cq);
+    member(b, 2, second, b.cq);
     a.post(left, to_group(9, 8));
     world.settle();
     expect_success(next(b.cq), 2, VRDMA_WC_RECV);
@@ -181,7 +182,7 @@ TEST_P(Multicasts, member_that_cannot_receive_costs_nobody_else_a_copy) {
     connect(b, small, {}, 0);
     Tenant::EXPECT_DONE(b.attach(small, kGroup));
     b.post_receive(small, 3, {to.sge(0, 47)});
-    QueuePair last = member(b, 4, second, b.cq);
+    member(b, 4, second, b.cq);
     a.post(left, to_group(9, 8));
     world.settle();
     expect_success(next(b.cq), 4, VRDMA_WC_RECV);
@@ -192,7 +193,7 @@ TEST_P(Multicasts, member_that_cannot_receive_costs_nobody_else_a_copy) {
 }
 
 TEST_P(Multicasts, down_vnic_neither_sends_nor_receives) {
-    QueuePair one = member(b, 1, to, b.cq);
+    member(b, 1, to, b.cq);
     world.set_up(b.vnic, false);
     a.post(left, to_group(9, 8));
     world.settle();
@@ -244,7 +245,8 @@ TEST_P(Multicasts, large_group_is_served_in_pieces_and_each_member_once) {
     }
 }
 
-// Each copy counts as an entry: while one tenant sends to many, its neighbour has every second turn.
+// Each copy counts as an entry: while one tenant sends to many, its neighbour has every second
+// turn.
 TEST_P(Multicasts, copies_count_in_the_senders_turn) {
     std::vector<QueuePair> qps;
     CompletionRing near_cq = a.create_cq({.entries = 4096});
@@ -330,7 +332,7 @@ TEST_P(Multicasts, member_may_vanish_and_the_sender_be_reset_while_copies_are_ma
 }
 
 TEST_P(Multicasts, queue_pair_is_busy_while_attached_and_the_end_of_its_context_detaches) {
-    QueuePair one = member(b, 1, to, b.cq);
+    member(b, 1, to, b.cq);
     QueuePair two = b.create_qp(kUd);
     Tenant::EXPECT_DONE(b.attach(two, kGroup));
     const CommandOutcome busy = b.destroy(VRDMA_CMD_DESTROY_QP, two.handle);

@@ -391,8 +391,13 @@ TEST_P(Wire, datagram_to_a_group_reaches_members_here_and_there_with_the_header_
         }
         return true;
     };
-    Send send{.wr_id = 9, .sges = {from.sge()}, .imm = 3, .qpn = VRDMA_MCAST_QPN,
-              .qkey = kQkey, .gid = group, .hop_limit = 5};
+    Send send{.wr_id = 9,
+              .sges = {from.sge()},
+              .imm = 3,
+              .qpn = VRDMA_MCAST_QPN,
+              .qkey = kQkey,
+              .gid = group,
+              .hop_limit = 5};
     send.opcode = VRDMA_WQE_SEND_WITH_IMM;
     near.tenant->post(left, send);
     settle();

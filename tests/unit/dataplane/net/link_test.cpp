@@ -498,9 +498,8 @@ TEST_F(Links, membership_is_reported_and_questions_are_answered) {
 
     // The report of another host, made a general question.
     Frame question(wire::kMaxMembershipFrameBytes);
-    question.resize(wire::build_membership(
-        question, {wire::MembershipMessage::Kind::Report, kPeerMac, kPeer,
-                   Address::v4(0, 0, 0, 0)}));
+    question.resize(wire::build_membership(question, {wire::MembershipMessage::Kind::Report,
+                                                      kPeerMac, kPeer, Address::v4(0, 0, 0, 0)}));
     question[38] = std::byte{0x11};
     question[39] = std::byte{10};
     const uint16_t sum = wire::checksum_finish(0x1100 + 10);

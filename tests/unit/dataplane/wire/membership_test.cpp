@@ -31,8 +31,8 @@ void seal(Bytes& frame, bool v6) {
                 destination.bytes.begin());
     const auto message = std::span(frame).subspan(kMldAt);
     store16(&frame[kMldAt + 2], 0);
-    const uint32_t pseudo = checksum_pseudo_v6(source, destination,
-                                               static_cast<uint32_t>(message.size()), 58);
+    const uint32_t pseudo =
+        checksum_pseudo_v6(source, destination, static_cast<uint32_t>(message.size()), 58);
     store16(&frame[kMldAt + 2], checksum_finish(checksum_add(pseudo, message)));
 }
 
