@@ -3,7 +3,7 @@
 //
 // Importing: an object belongs to the connection of the process that made it, and the descriptor
 // that programs hand to each other for ibv_import_device (cmd_fd) leads to no connection. The
-// library refuses that one itself, with the same errno, because there is no operation to ask.
+// library refuses that one itself, because there is no operation to ask.
 #include "verbs/not_there.h"
 
 #include <cerrno>

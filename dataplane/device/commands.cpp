@@ -226,6 +226,7 @@ bool Commands::tear_down(Teardown& teardown) {
                 const uint32_t end =
                     std::min<uint32_t>(teardown.cursor + kTeardownStep, VRDMA_MAX_QPS_PER_CONTEXT);
                 const uint32_t* slots = state_.doorbell_slots_of(index);
+                uint32_t groups = kGroupsLeftPerTurn;
                 for (; teardown.cursor < end && teardown.cursor < context.doorbells;
                      ++teardown.cursor) {
                     if (slots[teardown.cursor] == 0) {
@@ -237,6 +238,10 @@ bool Commands::tear_down(Teardown& teardown) {
                         qp.halted = true;
                         teardown.in_flight = true;
                         continue;
+                    }
+                    groups -= leave_groups(slot, groups);
+                    if (qp.attachments != kNone) {
+                        return false;
                     }
                     if (!context.closing) {
                         tell_peer(qp);

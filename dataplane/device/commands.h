@@ -125,7 +125,8 @@ class Commands {
     [[nodiscard]] tl::expected<McastTarget, Refusal> mcast_target(const CommandCall& call) const;
     // False: it is not in the group.
     [[nodiscard]] bool leave_group(uint32_t slot, const vrdma_gid_entry& gid);
-    void leave_groups(uint32_t slot);
+    // Of `most` groups at the most; of how many.
+    uint32_t leave_groups(uint32_t slot, uint32_t most);
 
     [[nodiscard]] tl::expected<uint32_t, Refusal> make_srq(const CommandCall& call,
                                                            const vrdma_cmd_create_srq& request);

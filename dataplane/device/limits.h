@@ -45,6 +45,7 @@ inline constexpr uint32_t kFlushedPerVisit = 128;  // entries of one ring
 inline constexpr uint32_t kFailedPerTurn = 32;  // queue pairs of a completion queue that overflowed
 inline constexpr uint32_t kEntriesMovedPerTurn = 4096;  // completions, to a resized queue
 inline constexpr uint32_t kTimersPerTurn = 256;
+inline constexpr uint32_t kGroupsLeftPerTurn = 32;  // by queue pairs whose context ends
 inline constexpr uint32_t kDelayedEventsPerTry = 32;
 inline constexpr Duration kDelayedEventRetry = Duration::milliseconds(1);
 

@@ -67,10 +67,16 @@ bool Commands::leave_group(uint32_t slot, const vrdma_gid_entry& gid) {
     return true;
 }
 
-void Commands::leave_groups(uint32_t slot) {
-    while (const std::optional<vrdma_gid_entry> gid = multicast_.first_group_of(slot)) {
+uint32_t Commands::leave_groups(uint32_t slot, uint32_t most) {
+    uint32_t left = 0;
+    for (; left < most; ++left) {
+        const std::optional<vrdma_gid_entry> gid = multicast_.first_group_of(slot);
+        if (!gid) {
+            break;
+        }
         VR_CHECK(leave_group(slot, *gid));
     }
+    return left;
 }
 
 }  // namespace vrdma

@@ -196,11 +196,12 @@ struct alignas(64) Qp {
     uint32_t peer_vnic;   // vNIC of the destination GID, as of vnic_epoch; kNone: nobody has it
     uint32_t vnic_epoch;  // 0: not looked up
     uint32_t max_inline;
-    bool halted;          // it is about to be reset or destroyed: starts nothing more
-    bool peer_lost;       // its peer died while a slice was on its way
-    uint8_t silence;      // why nobody answers (enum vrdma_reason)
-    bool windows;         // its driver speaks VRDMA_FEATURE_MEMORY_WINDOWS
-    bool block_loopback;  // VRDMA_QP_BLOCK_MCAST_LOOPBACK
+    bool halted;      // it is about to be reset or destroyed: starts nothing more
+    bool peer_lost;   // its peer died while a slice was on its way
+    uint8_t silence;  // why nobody answers (enum vrdma_reason)
+    bool windows;     // its driver speaks VRDMA_FEATURE_MEMORY_WINDOWS
+    // It gets no copy of what it sends to a group.
+    bool block_loopback;
     // ---- read for every receive
     uint32_t recv_cq;
     uint32_t srq;  // kNone without

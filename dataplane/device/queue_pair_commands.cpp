@@ -159,7 +159,7 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
 void Commands::free_qp(uint32_t slot) {
     Qp& qp = state_.qps[slot];
     Context& context = state_.contexts[qp.context];
-    leave_groups(slot);
+    VR_CHECK(qp.attachments == kNone);
     wire_.disconnect(slot);
     state_.deadlines.clear(slot);
     state_.doorbell_slots_of(qp.context)[qp.doorbell] = 0;

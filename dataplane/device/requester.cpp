@@ -233,7 +233,7 @@ uint32_t Requester::step_group(uint32_t slot) {
     if (qp.group_shard != 0 && qp.group_shard < shards) {
         Message message{};
         message.kind = MessageKind::GroupRequest;
-        message.destination_qpn = VRDMA_MCAST_QPN;
+        message.destination_vnic = kNone;
         message.group_member = qp.group_member;
         return hand_over(slot, shard(), message) ? kCopiesAtOnce * kPortMtu : 0;
     }
@@ -354,7 +354,7 @@ void Requester::on_response(const Message& message) {
     if (qp.qpn != message.requester_qpn || qp.phase != SendPhase::InFlight) {
         return;
     }
-    if (message.destination_qpn == VRDMA_MCAST_QPN) [[unlikely]] {
+    if (message.destination_vnic == kNone) [[unlikely]] {  // a group
         on_copies(slot, message.group_member, message.reply);
     } else {
         on_reply(slot, message.slice->length, message.slice->last, message.reply);

@@ -90,6 +90,7 @@ struct Message {
     uint32_t requester_context;
     uint32_t requester_vnic;   // PeerDead
     uint32_t requester_round;  // Context::slice_round
+    // kNone: the members of a group.
     uint32_t destination_vnic;
     uint32_t destination_qpn;
     uint32_t slice_index;

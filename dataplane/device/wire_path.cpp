@@ -731,8 +731,9 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     Attached& attached = links_[*index];
     const wire::Address destination = wire::Address::from_gid(slice.remote_gid.gid);
     const wire::Address own = own_address(qp, destination);
+    const bool group = slice.destination_qpn == VRDMA_MCAST_QPN && is_group(slice.remote_gid);
     const std::optional<net::HopId> hop =
-        destination.multicast() ? net::kGroupHop : datagram_hop(*index, own, destination);
+        group ? net::kGroupHop : datagram_hop(*index, own, destination);
     PacketBuffer packet;
     const bool fits = slice.length + wire::kMaxOverheadV6 <= attached.link->mtu();
     if (!hop || !fits || attached.queue.size() >= 2 * kQueueLimit ||

@@ -17,6 +17,8 @@ namespace {
 
 constexpr uint8_t kUnaskedReports = 2;  // RFC 2236 8.10: the first may be lost
 constexpr Duration kUnaskedInterval = Duration::milliseconds(1000);
+// Whoever asks all the time gets no more than ten answers a second, or so.
+constexpr Duration kShortestSpread = Duration::milliseconds(100);
 constexpr uint64_t kStep = 0x9e3779b97f4a7c15;  // 2^64 / golden ratio: every value in turn
 
 }  // namespace
@@ -78,7 +80,7 @@ void GroupMemberships::queried(const wire::MembershipQuery& query, Instant now) 
         const bool asked =
             query.group ? entry.group == *query.group : entry.group.is_v4() != query.v6;
         if (asked && wire::is_reported(entry.group)) {
-            entry.due = std::min(entry.due, now + within(query.within));
+            entry.due = std::min(entry.due, now + within(std::max(query.within, kShortestSpread)));
             next_deadline_ = std::min(next_deadline_, entry.due);
         }
     }

@@ -29,6 +29,7 @@ IMAGES = SOURCE / "build" / "vm"
 HOST_ADDRESS = "10.9.0.1"
 PREFIX = 24
 WIRE_VERIFY = "tests/e2e/wire_verify/vrdma-wire-verify"  # in the build
+GROUP_VERIFY = "tests/e2e/group_verify/vrdma-group-verify"
 RXE = "rxe0"
 RXE_GID = 1  # the one of the guest's IPv4 address; 0 is link-local
 # What tc's filters look for: UDP to port 4791 in IPv4 without options.
@@ -71,7 +72,8 @@ class Surroundings:
 @contextlib.contextmanager
 def surroundings(logs, guests=1):
     started = time.monotonic()
-    image = make_image(IMAGES, [pathlib.Path(os.environ["VRDMA_BUILD"], WIRE_VERIFY)])
+    image = make_image(IMAGES, [pathlib.Path(os.environ["VRDMA_BUILD"], program)
+                                for program in (WIRE_VERIFY, GROUP_VERIFY)])
     image_seconds = time.monotonic() - started
     with contextlib.ExitStack() as stack:
         wire = stack.enter_context(network.Network())
@@ -217,6 +219,10 @@ SAMPLES = (
 def wire_verify():
     """What run_pair() takes for the program that checks every byte."""
     return os.path.join(os.environ["VRDMA_BUILD"], WIRE_VERIFY)
+
+
+def group_verify():
+    return os.path.join(os.environ["VRDMA_BUILD"], GROUP_VERIFY)
 
 
 def pair_succeeds(*arguments, **options):

@@ -5,12 +5,14 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include "member.h"
 
 int main(int argc, char** argv) {
     using namespace vrdma::group_verify;
     Options options;
+    std::string ready;
     CLI::App app("members and senders of multicast groups");
     app.require_subcommand(1);
     app.add_option("--group", options.group);
@@ -19,6 +21,7 @@ int main(int argc, char** argv) {
     app.add_option("--queue-pairs", options.queue_pairs)->check(CLI::Range(1U, 64U));
     app.add_option("--gap-us", options.gap_us);
     app.add_option("--seconds", options.seconds);
+    app.add_option("--ready", ready, "a file that is made when it is a member");
     const CLI::App* listen = app.add_subcommand("listen")->fallthrough();
     const CLI::App* silence = app.add_subcommand("silence")->fallthrough();
     app.add_subcommand("send")->fallthrough();
@@ -28,6 +31,9 @@ int main(int argc, char** argv) {
         member.attach();
         fmt::print("listening\n");
         std::fflush(stdout);
+        if (!ready.empty()) {
+            std::fclose(std::fopen(ready.c_str(), "w"));
+        }
     }
     if (listen->parsed()) {
         const std::string sender = member.receive_all();

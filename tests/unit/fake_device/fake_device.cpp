@@ -348,6 +348,10 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
             ++next_handle_;
             return Answer::ok(bytes_of(response));
         }
+        case VRDMA_CMD_ATTACH_MCAST:
+        case VRDMA_CMD_DETACH_MCAST:
+            expect(sizeof(vrdma_cmd_mcast), 0);
+            return Answer::ok({});
         case VRDMA_CMD_QUERY_CLOCK:
             expect(0, 0);
             return Answer::ok(bytes_of(vrdma_rsp_query_clock{.nanoseconds = clock}));

@@ -74,7 +74,8 @@ class FakeDevice {
     // Before OPEN: what it answers.
     vrdma_rsp_open info{};
     std::uint64_t features = VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
-                             VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS;
+                             VRDMA_FEATURE_MEMORY_WINDOWS | VRDMA_FEATURE_TIMESTAMPS |
+                             VRDMA_FEATURE_MULTICAST;
     std::atomic<std::uint64_t> clock = 1000;  // QUERY_CLOCK, and the time stamps of complete()
     int userfault_device = -1;  // handed over with VRDMA_FEATURE_USERFAULT; stays the caller's
     std::uint32_t port_state = 4;

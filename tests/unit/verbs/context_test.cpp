@@ -16,7 +16,8 @@ TEST_F(ContextTest, open_asks_for_the_optional_features) {
     const auto request = device_.last(VRDMA_CMD_OPEN).as<vrdma_cmd_open>();
     EXPECT_EQ(request.features, VRDMA_FEATURE_PROCESS_MEMORY | VRDMA_FEATURE_PEER_DEATH |
                                     VRDMA_FEATURE_USERFAULT | VRDMA_FEATURE_MEMORY_WINDOWS |
-                                    VRDMA_FEATURE_TIMESTAMPS | VRDMA_FEATURE_XRC);
+                                    VRDMA_FEATURE_TIMESTAMPS | VRDMA_FEATURE_XRC |
+                                    VRDMA_FEATURE_MULTICAST);
     EXPECT_EQ(context_->num_comp_vectors, 2);
     EXPECT_GE(context_->async_fd, 0);
 }

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 
-from harness.suite import Service, Suite, check, contains, equal
+from harness.suite import Failed, Service, Suite, check, contains, equal
 from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite,
                                other_service_is_alive_and_ends_cleanly, wait_for_the_wire)
 from lab import processes
@@ -218,7 +218,13 @@ def unjoined_group_is_dropped_and_counted(ctx):
 
 def mckey_between_hosts(ctx):
     wait_for_the_wire(ctx)
-    mckey(ctx, on_far(ctx), "10.90.0.2", on_near(ctx), "10.90.0.1")
+    try:
+        mckey(ctx, on_far(ctx), "10.90.0.2", on_near(ctx), "10.90.0.1")
+    except Failed:
+        for service in (ctx.service, ctx.surroundings.far_service):
+            for question in (["counters"], ["port", "show", "p0"]):
+                print(service.ctl(*question).stdout, flush=True)
+        raise
 
 
 def add(name, run, timeout=20):

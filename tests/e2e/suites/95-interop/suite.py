@@ -200,6 +200,39 @@ for way in ("serves", "asks"):
             functools.partial(every_byte_is_right, role=way, transport="rc", rounds=20, mtu=mtu),
             timeout=140)
 
+# -- groups ----------------------------------------------------------------------------------------
+
+
+def group_reaches_members(ctx, role, group="239.1.2.3"):
+    member, sender = sides(ctx, role)
+    guest = ctx.surroundings.guest
+    # The guest's kernel passes on to soft-RoCE what it has joined itself; rdma_cm would do it.
+    guest.must(f"ip address add {group}/32 dev eth0 autojoin")
+    ready = f"/tmp/group-{os.getpid()}"
+    common = ["--group", group, "--messages", 50, "--gap-us", 5000, "--seconds", 30]
+    program = peers.group_verify()
+    listening = member.start(member.program(program), "listen", *common, "--queue-pairs", 2,
+                             "--ready", ready)
+    try:
+        ctx.eventually(lambda: member.run("test", "-e", ready).status == 0, "it is a member", 20)
+        sent = sender.start(sender.program(program), "send", *common).wait(30)
+    finally:
+        guest.run(f"ip address del {group}/32 dev eth0")
+        member.run("rm", "-f", ready)
+    ended = listening.wait(40)
+    print(sent.describe(), ended.describe(), flush=True)
+    equal(sent.status, 0, "the sender's status")
+    contains(ended.output, f"every copy right: 50 messages from {sender_address(role)} on 2 queue")
+
+
+def sender_address(role):
+    return "10.9.0.2" if role == "serves" else ADDRESSES["a"]
+
+
+for way in ("serves", "asks"):
+    suite.add(f"group_reaches_members_{way}",
+              functools.partial(group_reaches_members, role=way), timeout=120)
+
 # -- a bad wire ------------------------------------------------------------------------------------
 
 # Both ways, in netem's words. What is changed fails the invariant CRC of whoever receives it.

@@ -219,6 +219,22 @@ TEST_P(Multicasts, group_with_another_queue_pair_number_reaches_nobody) {
     EXPECT_EQ(world.total(a.vnic, Counter::UdDroppedNoQp), 1U);
 }
 
+TEST_P(Multicasts, number_of_groups_at_an_address_of_a_vnic_reaches_nobody) {
+    QueuePair one = member(b, 1, to, b.cq);
+    for (const vrdma_gid_entry& gid : {gid_of(a), gid_of(b)}) {
+        Send send = to_group(9, 8);
+        send.gid = gid;
+        a.post(left, send);
+        world.settle();
+        expect_success(next(a.cq), 9, VRDMA_WC_SEND);
+    }
+    EXPECT_NO_COMPLETION(a.cq);
+    EXPECT_NO_COMPLETION(b.cq);
+    EXPECT_EQ(world.total(a.vnic, Counter::UdDroppedNoQp), 1U);
+    EXPECT_EQ(world.total(b.vnic, Counter::UdDroppedNoQp), 1U);
+    EXPECT_EQ(b.state_of(one), VRDMA_QPS_RTS);
+}
+
 // More members than are served at once, on the sender's shard and on the other.
 TEST_P(Multicasts, large_group_is_served_in_pieces_and_each_member_once) {
     constexpr uint32_t kMembers = 2 * kCopiesAtOnce + 5;
@@ -346,6 +362,20 @@ TEST_P(Multicasts, queue_pair_is_busy_while_attached_and_the_end_of_its_context_
     a.post(left, to_group(9, 8));
     world.settle();
     expect_success(next(a.cq), 9, VRDMA_WC_SEND);
+}
+
+// Many memberships end a few in each turn: the neighbours have theirs in between.
+TEST_P(Multicasts, end_of_a_context_with_many_groups_takes_several_turns) {
+    QueuePair one = b.create_qp(kUd);
+    for (uint32_t i = 0; i < 3 * kGroupsLeftPerTurn; ++i) {
+        Tenant::EXPECT_DONE(b.attach(one, World::ipv4_gid(0xe1000000 + i)));
+    }
+    const MulticastGroups& groups = world.shard(b.shard_index).state().groups;
+    Commands::Teardown teardown{.context = b.context};
+    EXPECT_FALSE(world.shard(b.shard_index).tear_down(teardown));
+    EXPECT_EQ(groups.attachments(), 2 * kGroupsLeftPerTurn);
+    b.tear_down();
+    EXPECT_EQ(groups.attachments(), 0U);
 }
 
 ON_ONE_AND_TWO_SHARDS(Multicasts);

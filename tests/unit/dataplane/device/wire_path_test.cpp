@@ -437,6 +437,25 @@ TEST_P(Wire, datagram_to_a_group_reaches_members_here_and_there_with_the_header_
     EXPECT_FALSE(far.tenant->cq.poll().has_value());
 }
 
+TEST_P(Wire, group_with_another_queue_pair_number_and_broadcast_are_not_sent) {
+    left = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    connect(*near.tenant, left, {}, 0);
+    int sent = 0;
+    filter = [&](const MemoryPort::Frame&) {
+        ++sent;
+        return true;
+    };
+    const vrdma_gid_entry group = World::ipv4_gid(0xef010203);
+    near.tenant->post(left, {.wr_id = 1, .qpn = 17, .qkey = kQkey, .gid = group});
+    near.tenant->post(
+        left,
+        {.wr_id = 2, .qpn = VRDMA_MCAST_QPN, .qkey = kQkey, .gid = World::ipv4_gid(0xffffffff)});
+    settle();
+    EXPECT_EQ(sent, 0);
+    EXPECT_EQ(near.tenant->cq.poll_all().size(), 2U);
+    EXPECT_EQ(near.count(Counter::UdDroppedNoQp), 2U);
+}
+
 TEST_P(Wire, vnic_joins_a_group_with_its_first_queue_pair_and_leaves_with_its_last) {
     const vrdma_gid_entry group = World::ipv4_gid(0xef010203);
     const QueuePair one = near.tenant->create_qp({.type = VRDMA_QPT_UD});

@@ -140,6 +140,18 @@ TEST_F(Memberships, second_question_does_not_put_an_answer_off) {
     EXPECT_EQ(listen(Duration::milliseconds(10'000)).size(), 1U);
 }
 
+// A question that grants no time, as fast as it can be asked.
+TEST_F(Memberships, questions_without_end_are_answered_some_times_a_second) {
+    join_quietly(kGroup6, kA6);
+    size_t answers = 0;
+    for (int i = 0; i < 10'000; ++i) {
+        groups.queried({true, std::nullopt, Duration{}}, now);
+        answers += listen(Duration::microseconds(100)).size();
+    }
+    EXPECT_GE(answers, 1U);
+    EXPECT_LE(answers, 1000U);
+}
+
 TEST_F(Memberships, group_of_all_hosts_is_heard_and_not_reported) {
     const Address all = Address::v4(224, 0, 0, 1);
     join(all, kA);
