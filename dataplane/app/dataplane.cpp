@@ -17,6 +17,7 @@
 #include "dataplane/platform/clock.h"
 #include "dataplane/platform/eal.h"
 #include "dataplane/platform/fault_guard.h"
+#include "dataplane/platform/interrupt_pause.h"
 
 namespace vrdma::app {
 namespace {
@@ -175,6 +176,7 @@ Dataplane::~Dataplane() {
         for (const auto& shard : shards_) {
             shard->wire().close();
         }
+        platform::end_interrupts();
         ports_.reset();
         platform::stop_eal();
     }

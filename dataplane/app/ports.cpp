@@ -150,7 +150,13 @@ tl::expected<std::unique_ptr<Ports>, std::string> Ports::make(
     const control::Configuration& configuration, const PacketSteering& steering, Waker& waker) {
     std::unique_ptr<Ports> ports(new Ports());
     const uint32_t workers = configuration.service.workers;
-    for (const control::PortConfig& config : configuration.ports) {
+    // A memif whose both ends are here gets its socket from the end that is made first, and only a
+    // server listens on it.
+    std::vector<control::PortConfig> configs = configuration.ports;
+    std::stable_partition(configs.begin(), configs.end(), [](const control::PortConfig& config) {
+        return platform::device_argument(config.devargs, "role") == "server";
+    });
+    for (const control::PortConfig& config : configs) {
         auto port = std::make_unique<Port>(config, steering);
         port->network_id = configuration.find_network(config.network)->id;
         platform::EthdevSettings settings;

@@ -16,6 +16,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/platform/interrupt_pause.h"
+
 namespace vrdma::platform {
 namespace {
 
@@ -93,6 +95,11 @@ tl::expected<std::string, std::string> start_eal(const EalOptions& options) {
     if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) < 0) {
         return tl::unexpected(fmt::format("DPDK did not start: {}; its own messages are above",
                                           rte_strerror(rte_errno)));
+    }
+    if (!prepare_interrupt_pause()) {
+        return tl::unexpected(
+            std::string("DPDK's interrupt thread takes no callback; is the limit "
+                        "of open files reached (ulimit -n)?"));
     }
     return huge ? fmt::format("huge pages, {} MiB in 2 MiB pages (--in-memory)", options.memory_mb)
                 : fmt::format("no huge pages, {} MiB of ordinary memory (--no-huge){}",

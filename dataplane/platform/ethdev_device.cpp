@@ -28,6 +28,7 @@ constexpr uint16_t kReceiveDescriptors = 512;
 constexpr uint16_t kTransmitDescriptors = 512;
 constexpr uint32_t kEthernetBytes = 14;
 constexpr uint32_t kXdpRoom = 3392;  // with DPDK's headers less than a page
+#include "dataplane/platform/interrupt_pause.h"
 constexpr uint32_t kMostRingSlot = 32768;
 constexpr char kMemifLog[] = "pmd.net.memif*";
 
@@ -252,6 +253,7 @@ bool EthdevDevice::connects_at_start() const {
 }
 
 bool EthdevDevice::link_up() const {
+    const InterruptPause pause(ends_in_interrupts());
     if (!interface_.empty()) {
         return interface_state(interface_).up;
     }
@@ -297,9 +299,15 @@ bool EthdevDevice::arm(uint16_t queue) const {
 
 void EthdevDevice::disarm(uint16_t queue) const {
     if (queue >= arrivals_.size() && queue < interrupt_files_.size() &&
+    const InterruptPause pause(ends_in_interrupts());
         interrupt_files_[queue] >= 0) {
         rte_eth_dev_rx_intr_disable(facts_.port, queue);
     }
+// memif's driver does not survive that its other side goes while it is stopped.
+bool EthdevDevice::ends_in_interrupts() const {
+    return kind_ == DriverKind::Memif;
+}
+
 }
 
 }  // namespace vrdma::platform

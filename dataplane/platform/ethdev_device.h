@@ -81,6 +81,7 @@ class EthdevDevice {
     const DriverKind kind_;
     const std::string interface_;  // behind the device; empty: none
     InterfaceState attached_;      // the interface when the device was made
+    [[nodiscard]] bool ends_in_interrupts() const;
     DeviceFacts facts_;
     bool started_ = false;
     std::vector<std::unique_ptr<ArrivalSocket>> arrivals_;  // by queue

@@ -207,3 +207,38 @@ def memif_waits_for_its_server_and_outlives_it(ctx):
     finally:
         if os.path.exists(socket):
             os.unlink(socket)
+
+
+MEMIF_IN_ONE_SERVICE = """[service]
+runtime_dir = "{directory}"
+system_view = false
+[[network]]
+name = "blue"
+id = 10
+[[network]]
+name = "red"
+id = 11
+[[port]]
+name = "p0"
+network = "blue"
+devargs = "net_memif0,role=client,id=0,socket={socket},socket-abstract=no"
+[[port]]
+name = "p1"
+network = "red"
+devargs = "net_memif1,role=server,id=0,socket={socket},socket-abstract=no"
+"""
+
+
+@suite.case(timeout=120)
+def both_ends_of_a_memif_in_one_service_end_cleanly(ctx):
+    # Stopping one end is what the other notices, in DPDK's interrupt thread: a race, so many times.
+    socket = f"/tmp/{SPACE}.sock"
+
+    def both_ends(directory):
+        return MEMIF_IN_ONE_SERVICE.format(directory=directory, socket=socket)
+
+    for attempt in range(12):
+        with ctx.new_service(both_ends) as service:
+            ctx.eventually(lambda: [p["state"] for p in service.ctl_json("port", "list")["ports"]]
+                           == ["up", "up"], "both ends are up")
+            equal(service.stop(), 0, f"exit status of start {attempt}")
