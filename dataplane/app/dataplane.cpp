@@ -153,7 +153,7 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
         dataplane->worker_list_.push_back(dataplane->workers_.back().get());
         for (const Ports::Served& served : dataplane->ports_->links_of(i)) {
             WirePath& wire = dataplane->shards_.back()->wire();
-            wire.add_link(*served.link, policy_of(served.peers));
+            wire.add_link(*served.link, policy_of(served.peers), served.spray);
             dataplane->workers_.back()->add_link(*served.link, wire);
         }
     }

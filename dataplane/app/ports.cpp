@@ -199,7 +199,8 @@ Ports::Port& Ports::find(std::string_view name) {
 std::vector<Ports::Served> Ports::links_of(uint32_t worker) const {
     std::vector<Served> links;
     for (const auto& port : ports_) {
-        links.push_back({&port->paths[worker]->link(), port->config.peer});
+        links.push_back({&port->paths[worker]->link(), port->config.peer,
+                         port->config.spray == control::Spray::kFlowlet});
     }
     return links;
 }

@@ -36,8 +36,9 @@ class Ports {
     struct Served {
         net::Link* link;
         control::PeerKind peers;
+        bool spray;
     };
-    // The link of each port for one worker, in the order of the configuration.
+    // The link of each port for one worker, in the same order for each.
     [[nodiscard]] std::vector<Served> links_of(uint32_t worker) const;
 
     // Control thread, once the workers run: looks after the devices from now on.

@@ -454,6 +454,16 @@ std::string_view to_string(PeerKind peer) {
     return "";
 }
 
+std::string_view to_string(Spray spray) {
+    switch (spray) {
+        case Spray::kOff:
+            return "off";
+        case Spray::kFlowlet:
+            return "flowlet";
+    }
+    return "";
+}
+
 std::string_view to_string(LogLevel level) {
     switch (level) {
         case LogLevel::kTrace:

@@ -128,6 +128,12 @@ enum class PeerKind : std::uint8_t {
     kRoce,   ///< standard RoCEv2 only: nothing else is ever sent
 };
 
+/// How a port uses equal paths of the network behind it.
+enum class Spray : std::uint8_t {
+    kOff,      ///< all packets of a queue pair take one
+    kFlowlet,  ///< toward vRDMA hosts, what follows a pause may take another
+};
+
 /// A way out of this host for one network.
 struct PortConfig {
     std::string name;                    ///< as a vNIC's; unique among ports
@@ -137,6 +143,7 @@ struct PortConfig {
     std::uint32_t prefix_length = 24;    ///< of IPv4: who is reached without a router
     std::optional<Ipv4Address> gateway;  ///< for everybody else
     PeerKind peer = PeerKind::kAuto;
+    Spray spray = Spray::kOff;
     std::uint32_t queues = 0;  ///< 0: as many as there are workers and the device has
 
     /// "net_memif0", "0000:3b:00.0".
@@ -190,5 +197,6 @@ struct HostFacts {
 [[nodiscard]] std::string_view to_string(Placement placement);
 [[nodiscard]] std::string_view to_string(LogLevel level);
 [[nodiscard]] std::string_view to_string(PeerKind peer);
+[[nodiscard]] std::string_view to_string(Spray spray);
 
 }  // namespace vrdma::control

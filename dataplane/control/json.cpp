@@ -337,6 +337,7 @@ Json to_json(const PortInfo& port) {
         {"prefix_length", config.prefix_length},
         {"gateway", config.gateway ? Json(to_string(*config.gateway)) : Json(nullptr)},
         {"peer", std::string(to_string(config.peer))},
+        {"spray", std::string(to_string(config.spray))},
         {"queues", port.queues},
         {"wakes", port.wakes},
         {"attachments", port.attachments},

@@ -144,6 +144,16 @@ void read_gateway(TableReader& reader, PortConfig& port) {
     }
 }
 
+/// Only a peer that acknowledges selectively takes packets in another order.
+void check_spray(TableReader& reader, const PortConfig& port) {
+    if (port.spray != Spray::kOff && port.peer == PeerKind::kRoce) {
+        reader.reject(Fault::kInconsistent, "spray",
+                      fmt::format("\"{}\" with peer = \"roce\"", to_string(port.spray)),
+                      "vRDMA hosts behind the port",
+                      "remove spray, or set peer to \"vrdma\" or \"auto\"");
+    }
+}
+
 void check_unique(TableReader& reader, const PortConfig& port, const Configuration& rest) {
     for (const PortConfig& other : rest.ports) {
         if (!port.name.empty() && other.name == port.name) {
@@ -183,6 +193,8 @@ PortConfig read_port(const Value& table, std::string path, const Configuration& 
     reader.choice<PeerKind>(
         "peer", port.peer,
         {{"auto", PeerKind::kAuto}, {"vrdma", PeerKind::kVrdma}, {"roce", PeerKind::kRoce}});
+    reader.choice<Spray>("spray", port.spray, {{"off", Spray::kOff}, {"flowlet", Spray::kFlowlet}});
+    check_spray(reader, port);
     reader.number("queues", port.queues, 1U, kMaxWorkers);
     reader.finish();
     if (!port.devargs.empty()) {

@@ -7,6 +7,7 @@
 
 #include "dataplane/device/objects.h"
 #include "dataplane/net/link.h"
+#include "dataplane/transport/flowlets.h"
 #include "dataplane/transport/rc_requester.h"
 #include "dataplane/transport/rc_responder.h"
 #include "dataplane/transport/uc_receiver.h"
@@ -40,6 +41,7 @@ struct Remote {
     wire::Address own;
     wire::Address peer;
     wire::FlowTemplate flow;
+    transport::Flowlets flowlets;
     transport::RcRequester requester;
     transport::RcResponder responder;
     transport::UcSender sender;

@@ -62,12 +62,14 @@ struct Way {
     uint8_t hop_limit;  // 0: ours
 };
 
+uint32_t label_of(const Qp& qp, uint32_t flow_label) {
+    return flow_label != 0 ? flow_label : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
+}
+
 // Without MAC addresses: the link writes them.
 wire::FlowTemplate flow_of(const Qp& qp, const wire::Address& own, const wire::Address& peer,
                            const Way& way) {
-    const uint32_t label = way.flow_label != 0
-                               ? way.flow_label
-                               : transport::flow_label(qp.qpn, qp.attributes.dest_qpn);
+    const uint32_t label = label_of(qp, way.flow_label);
     return wire::FlowTemplate(wire::Flow{
         .source_mac = {},
         .destination_mac = {},
@@ -117,8 +119,8 @@ WirePath::WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& respo
       multicast_(multicast),
       hosts_(state.config.mr_key ^ kProbeSecret) {}
 
-void WirePath::add_link(net::Link& link, transport::PeerPolicy peers) {
-    links_.push_back(Attached{&link, peers, std::nullopt, {}});
+void WirePath::add_link(net::Link& link, transport::PeerPolicy peers, bool spray) {
+    links_.push_back(Attached{&link, peers, spray, std::nullopt, {}});
     links_.back().queue.reserve(2 * kQueueLimit);
     if (held_.empty()) {
         held_.resize(kHeldPackets);
@@ -288,6 +290,7 @@ const char* WirePath::connect(uint32_t slot) {
     const transport::PeerKind kind = peer_kind(remote);
     const vrdma_address& way = qp.attributes.address;
     remote.flow = flow_of(qp, own, peer, {way.flow_label, way.traffic_class, way.hop_limit});
+    remote.flowlets = transport::Flowlets(label_of(qp, way.flow_label));
     remote.requester = transport::RcRequester{};
     remote.responder = transport::RcResponder{};
     if (qp.type == VRDMA_QPT_UC) {
@@ -298,7 +301,8 @@ const char* WirePath::connect(uint32_t slot) {
                             .destination_qpn = qp.attributes.dest_qpn,
                             .initial_psn = transport::Psn{qp.attributes.rq_psn},
                             .path_mtu = mtu,
-                            .max_dest_rd_atomic = qp.attributes.max_dest_rd_atomic});
+                            .max_dest_rd_atomic = qp.attributes.max_dest_rd_atomic,
+                            .line_rate = kLineRate});
     return nullptr;
 }
 
@@ -413,18 +417,22 @@ void WirePath::on_deadline(uint32_t slot) {
         state_.now >= remote.requester.next_deadline()) {
         remote.requester.on_deadline(state_.now);
     }
+    if (qp.type == VRDMA_QPT_RC) {
+        remote.responder.on_deadline(state_.now);
+    }
     state_.run(slot);
 }
 
 void WirePath::set_deadline(uint32_t slot, const Remote& remote) {
-    if (!remote.can_send) {
-        return;
-    }
     Instant deadline = Instant::never();
     if (is_reliable(state_.qps[slot].type)) {
-        deadline = remote.requester.next_deadline();
+        deadline = remote.responder.next_deadline();
+        if (remote.can_send) {
+            deadline = std::min(deadline, remote.requester.next_deadline());
+        }
     }
-    if (links_[remote.link].link->resolving(remote.hop, state_.now)) [[unlikely]] {
+    if (remote.can_send && links_[remote.link].link->resolving(remote.hop, state_.now))
+        [[unlikely]] {
         deadline = std::min(deadline, state_.now + kNeighbourRetry);
     }
     if (deadline == Instant::never()) {
@@ -578,6 +586,7 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
             }
             return;
         }
+        choose_path(qp, remote);
         if (build(slot, remote, *plan, *attached.spare)) {
             attached.queue.push_back(Outgoing{remote.hop, *attached.spare});
             attached.spare.reset();
@@ -585,6 +594,17 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
         }
     }
     state_.run(slot);
+}
+
+// UC does not put packets in order, and a standard peer takes disorder for loss.
+void WirePath::choose_path(const Qp& qp, Remote& remote) const {
+    if (!links_[remote.link].spray || !is_reliable(qp.type) ||
+        peer_kind(remote) != transport::PeerKind::Vrdma) [[likely]] {
+        return;
+    }
+    if (const auto port = remote.flowlets.on_sent(state_.now)) {
+        remote.flow.set_source_port(*port);
+    }
 }
 
 bool WirePath::build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,

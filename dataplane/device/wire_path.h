@@ -26,8 +26,9 @@ class WirePath final : public net::PacketReceiver {
     WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& responder,
              Multicast& multicast);
 
-    // Before the first turn: the port of a network, and what its hosts speak.
-    void add_link(net::Link& link, transport::PeerPolicy peers);
+    // Before the first turn: the port of a network, what its hosts speak, and whether a queue
+    // pair's packets to vRDMA hosts may take several paths (transport::Flowlets).
+    void add_link(net::Link& link, transport::PeerPolicy peers, bool spray = false);
     // After the last turn: the ports get their buffers back.
     void close();
 
@@ -77,6 +78,7 @@ class WirePath final : public net::PacketReceiver {
     struct Attached {
         net::Link* link;
         transport::PeerPolicy peers;
+        bool spray;
         std::optional<PacketBuffer> spare;
         std::vector<Outgoing> queue;  // built in this turn, or left over by the port
     };
@@ -108,6 +110,7 @@ class WirePath final : public net::PacketReceiver {
     [[nodiscard]] uint32_t packets_per_visit(const Qp& qp, Remote& remote) const;
     void transmit(uint32_t slot, Remote& remote);
     [[nodiscard]] std::optional<transport::PacketPlan> next_plan(const Qp& qp, Remote& remote);
+    void choose_path(const Qp& qp, Remote& remote) const;
     // False: the payload cannot be had; the transport has been told.
     [[nodiscard]] bool build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,
                              PacketBuffer& packet);

@@ -260,6 +260,13 @@ bool WirePath::dispatch_request(uint32_t slot, Remote& remote, const wire::Packe
 bool WirePath::dispatch_answer(uint32_t slot, Remote& remote, const wire::Packet& packet,
                                const PacketBuffer& buffer) {
     const Qp& qp = state_.qps[slot];
+    if (packet.info().kind == wire::Kind::Cnp) {
+        // Nothing in it says which of our packets met congestion: they all take one path.
+        remote.responder.on_congestion(state_.now);
+        if (!remote.can_send) {
+            return false;
+        }
+    }
     if (!remote.can_send || remote.abandoned) {
         drop(qp.vnic, transport::DropReason::NotForResponder);
         return false;

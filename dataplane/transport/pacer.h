@@ -9,6 +9,9 @@
 
 namespace vrdma::transport {
 
+// Of a packet on the wire beside its payload.
+inline constexpr uint32_t kPacedHeaderBytes = 66;
+
 class Pacer {
   public:
     void off() { picoseconds_per_byte_ = 0, gap_ = {}; }

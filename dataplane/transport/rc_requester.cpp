@@ -19,9 +19,6 @@
 namespace vrdma::transport {
 namespace {
 
-// Of a packet on the wire beside its payload, for pacing.
-constexpr uint32_t kHeaderBytes = 66;
-
 struct Opcodes {
     wire::Opcode first;
     wire::Opcode middle;
@@ -186,7 +183,7 @@ void RcRequester::charge(const PacketPlan& plan, Instant now) {
     }
     // A READ is paid for by what it asks to be sent.
     const bool read = plan.fields.opcode == wire::Opcode::RcReadRequest;
-    const uint32_t bytes = kHeaderBytes + (read ? plan.fields.reth.length : plan.length);
+    const uint32_t bytes = kPacedHeaderBytes + (read ? plan.fields.reth.length : plan.length);
     pacer_.sent(bytes, now);
     dcqcn_.on_sent(bytes);
 }

@@ -10,6 +10,9 @@
 // Answers leave in the order of the requests: an ACK that overtook the response of an earlier READ
 // would tell a standard peer that the response is lost (implied NAK). A vRDMA peer does not
 // conclude that, and its SACKs go first.
+//
+// A CNP of a standard peer slows READ responses down as it does requests (DCQCN), and what is
+// behind them waits with them. A queue pair that fails is not paced: its NAK is due.
 #include "dataplane/transport/rc_responder.h"
 
 #include <algorithm>
@@ -33,6 +36,7 @@ void RcResponder::reset(const RcResponderConfig& config) {
     config_ = config;
     mtu_shift_ = static_cast<uint8_t>(std::countr_zero(config.path_mtu));
     expected_ = first_sequence(config.initial_psn);
+    dcqcn_ = Dcqcn(config.line_rate);
 }
 
 Inbound RcResponder::receive(const wire::Packet& packet, Instant now) {
@@ -364,6 +368,7 @@ std::optional<HeldPacket> RcResponder::next_held() {
 
 void RcResponder::fail() {
     phase_ = Phase::Failed;
+    pacing_blocked_ = false;
     cnp_ = {};
     nak_due_ = NakDue::None;
     ack_due_ = false;
@@ -391,7 +396,15 @@ std::optional<PacketPlan> RcResponder::poll_transmit(Instant now) {
         return plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now);
     }
     if (response_head_ != response_tail_) {
-        return plan_response();
+        if (held_back(now)) {
+            return std::nullopt;
+        }
+        PacketPlan plan = plan_response();
+        if (pacer_.on()) [[unlikely]] {
+            pacer_.sent(kPacedHeaderBytes + plan.length, now);
+            dcqcn_.on_sent(kPacedHeaderBytes + plan.length);
+        }
+        return plan;
     }
     switch (nak_due_) {
         case NakDue::None:
@@ -405,6 +418,37 @@ std::optional<PacketPlan> RcResponder::poll_transmit(Instant now) {
         return plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now);
     }
     return std::nullopt;
+}
+
+void RcResponder::on_congestion(Instant now) {
+    if (config_.peer == PeerKind::Standard) {
+        dcqcn_.on_cnp(now);
+        set_pace();
+    }
+}
+
+void RcResponder::set_pace() {
+    if (dcqcn_.limiting()) {
+        pacer_.set_rate(dcqcn_.rate());
+    } else {
+        pacer_.off();
+    }
+}
+
+bool RcResponder::held_back(Instant now) {
+    pacing_blocked_ = false;
+    if (!pacer_.on()) [[likely]] {
+        return false;
+    }
+    if (config_.peer != PeerKind::Standard || phase_ != Phase::Running) {
+        pacer_.off();
+        return false;
+    }
+    if (dcqcn_.advance(now)) {
+        set_pace();
+    }
+    pacing_blocked_ = !pacer_.ready(now);
+    return pacing_blocked_;
 }
 
 PacketPlan RcResponder::plan_cnp(Instant now) {

@@ -21,6 +21,7 @@
 #include "dataplane/transport/dcqcn.h"
 #include "dataplane/transport/inbound.h"
 #include "dataplane/transport/limits.h"
+#include "dataplane/transport/pacer.h"
 #include "dataplane/transport/packet_plan.h"
 #include "dataplane/transport/rc_requester.h"
 #include "dataplane/transport/reorder_buffer.h"
@@ -32,9 +33,10 @@ namespace vrdma::transport {
 struct RcResponderConfig {
     PeerKind peer = PeerKind::Standard;
     uint32_t destination_qpn = 0;
-    Psn initial_psn;                 // rq_psn
-    uint32_t path_mtu = 1024;        // bytes: 256, 512, 1024, 2048 or 4096
-    uint8_t max_dest_rd_atomic = 1;  // at most kMaxRdAtomic; 0: READ and atomics are invalid
+    Psn initial_psn;                      // rq_psn
+    uint32_t path_mtu = 1024;             // bytes: 256, 512, 1024, 2048 or 4096
+    uint8_t max_dest_rd_atomic = 1;       // at most kMaxRdAtomic; 0: READ and atomics are invalid
+    uint64_t line_rate = 12'500'000'000;  // bytes per second of the port, where pacing begins
 };
 
 struct ResponderStatistics {
@@ -42,7 +44,7 @@ struct ResponderStatistics {
     uint32_t out_of_order = 0;
     uint32_t sequence_naks = 0;
     uint32_t rnr_naks = 0;
-    uint32_t congestion_notifications = 0;
+    uint32_t congestion_notifications = 0;  // sent
 };
 
 class RcResponder {
@@ -65,8 +67,14 @@ class RcResponder {
     // responder fails.
     void response_failed(ExecuteStatus status);
 
-    // Nothing here needs a timer; when poll_transmit() has been asked until it had nothing, nothing
-    // is due before the next receive().
+    // A CNP of the peer: its network cannot take READ responses at this rate.
+    void on_congestion(Instant now);
+    // When poll_transmit() has been asked until it had nothing, nothing is due before the next
+    // receive() and this time, at which poll_transmit() goes on.
+    [[nodiscard]] Instant next_deadline() const {
+        return pacing_blocked_ ? pacer_.next() : Instant::never();
+    }
+    void on_deadline(Instant now) { pacing_blocked_ = pacing_blocked_ && pacer_.next() > now; }
 
     void set_peer(PeerKind peer) { config_.peer = peer; }
     // The queue pair goes to the error state from outside: nothing is taken or answered any more.
@@ -123,6 +131,9 @@ class RcResponder {
     [[nodiscard]] uint32_t responses(bool replays) const;
     void answer(const Response& response);
 
+    // Its pace does not allow a response yet.
+    [[nodiscard]] bool held_back(Instant now);
+    void set_pace();
     [[nodiscard]] PacketPlan plan_cnp(Instant now);
     [[nodiscard]] PacketPlan plan_response();
     [[nodiscard]] PacketPlan plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now);
@@ -164,7 +175,11 @@ class RcResponder {
     bool echo_valid_ = false;
     Instant echo_at_{};
 
-    CnpLimiter cnp_;  // toward a standard peer
+    // Toward a standard peer.
+    CnpLimiter cnp_;
+    Dcqcn dcqcn_;  // of READ responses
+    Pacer pacer_;
+    bool pacing_blocked_ = false;  // poll_transmit() was asked too early
 
     // [response_head_, response_tail_), free-running.
     uint32_t response_head_ = 0;
@@ -176,6 +191,6 @@ class RcResponder {
     ReorderBuffer held_;
 };
 static_assert(std::is_trivially_copyable_v<RcResponder>, "lives in the arena");
-static_assert(sizeof(RcResponder) <= 3328, "what a remote queue pair costs");
+static_assert(sizeof(RcResponder) <= 3392, "what a remote queue pair costs");
 
 }  // namespace vrdma::transport

@@ -24,6 +24,9 @@ constexpr size_t kIpChecksum = 10;
 constexpr size_t kIpv6Length = 4;
 constexpr size_t kUdpLength = 4;
 constexpr uint32_t kFlowLabelMask = 0xfffff;
+// Of a CNP: DSCP 48 (CS6), which RDMA NICs send and switches give a queue of its own, not
+// ECN-capable: a report of congestion is of no use when it waits in what it reports.
+constexpr uint16_t kCnpTrafficClass = 48 << 2;
 
 void write_bth(std::byte* at, const HeaderFields& fields, size_t pad) {
     store8(at, static_cast<uint8_t>(fields.opcode));
@@ -115,6 +118,18 @@ void patch_ipv4(std::byte* ip, uint32_t checksum_base, size_t total, uint16_t id
             checksum_finish(checksum_base + static_cast<uint32_t>(total) + identification));
 }
 
+// Another traffic class than the template's; returns the IPv4 header's checksum base with it.
+uint32_t set_traffic_class(std::byte* ip, bool v6, uint32_t checksum_base, uint16_t traffic_class) {
+    if (v6) {
+        constexpr uint32_t kOthers = 0xf00fffff;
+        store32(ip, (load32(ip) & kOthers) | uint32_t{traffic_class} << 20);
+        return checksum_base;
+    }
+    const uint32_t before = load8(ip + 1);
+    store8(ip + 1, static_cast<uint8_t>(traffic_class));
+    return checksum_base - before + traffic_class;
+}
+
 }  // namespace
 
 FlowTemplate::FlowTemplate(const Flow& flow) : v6_(!flow.source.is_v4()) {
@@ -160,10 +175,14 @@ BuiltHeaders build_headers(std::span<std::byte> out, const FlowTemplate& flow,
     const size_t pad = pad_bytes(payload_length);
     const size_t udp_length =
         kUdpBytes + kBthBytes + info.extension_bytes + payload_length + pad + kIcrcBytes;
+    uint32_t checksum_base = flow.checksum_base();
+    if (fields.opcode == Opcode::Cnp) [[unlikely]] {
+        checksum_base = set_traffic_class(ip, flow.v6(), checksum_base, kCnpTrafficClass);
+    }
     if (flow.v6()) {
         store16(ip + kIpv6Length, static_cast<uint16_t>(udp_length));
     } else {
-        patch_ipv4(ip, flow.checksum_base(), kIpv4Bytes + udp_length, fields.ipv4_identification);
+        patch_ipv4(ip, checksum_base, kIpv4Bytes + udp_length, fields.ipv4_identification);
     }
     store16(udp + kUdpLength, static_cast<uint16_t>(udp_length));
     std::byte* bth = udp + kUdpBytes;

@@ -29,7 +29,8 @@ void RcEnd::reset(const EndConfig& config, Instant now) {
                        .destination_qpn = config.destination_qpn,
                        .initial_psn = config.receive_psn,
                        .path_mtu = config.path_mtu,
-                       .max_dest_rd_atomic = config.max_rd_atomic});
+                       .max_dest_rd_atomic = config.max_rd_atomic,
+                       .line_rate = config.line_rate});
 }
 
 void RcEnd::set_peer(transport::PeerKind peer, Instant now) {

@@ -2,6 +2,7 @@
 // so that a test can put a faulty one in their place.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -82,6 +83,9 @@ class RcEnd : public End {
         responder_->response_failed(status);
     }
     transport::Answer receive_answer(const wire::Packet& packet, Instant now) override {
+        if (packet.info().kind == wire::Kind::Cnp) {
+            responder_->on_congestion(now);
+        }
         return requester_->receive(packet, now);
     }
     void hold_answer(transport::Sequence sequence, transport::HeldPacket packet) override {
@@ -111,8 +115,15 @@ class RcEnd : public End {
     [[nodiscard]] bool requester_failed() const override { return requester_->failed(); }
     [[nodiscard]] bool responder_failed() const override { return responder_->failed(); }
     [[nodiscard]] bool drained() const override { return requester_->drained(); }
-    [[nodiscard]] Instant next_deadline() const override { return requester_->next_deadline(); }
-    void on_deadline(Instant now) override { requester_->on_deadline(now); }
+    [[nodiscard]] Instant next_deadline() const override {
+        return std::min(requester_->next_deadline(), responder_->next_deadline());
+    }
+    void on_deadline(Instant now) override {
+        if (requester_->next_deadline() <= now) {
+            requester_->on_deadline(now);
+        }
+        responder_->on_deadline(now);
+    }
     [[nodiscard]] transport::RequesterStatistics statistics() const override {
         return requester_->statistics();
     }

@@ -208,6 +208,7 @@ std::string render_port(const Json& port, bool all) {
     fields.add("Prefix length", text_of(port, "prefix_length"));
     fields.add("Gateway", text_of(port, "gateway"));
     fields.add("Peers", text_of(port, "peer"));
+    fields.add("Spray", text_of(port, "spray"));
     fields.add("Queues", text_of(port, "queues"));
     fields.add("Wakes workers", text_of(port, "wakes"));
     fields.add("Attached", text_of(port, "attachments") + " times");

@@ -41,6 +41,7 @@ TEST(Port, without_optional_keys_gets_the_defaults) {
     EXPECT_EQ(port.prefix_length, 24U);
     EXPECT_FALSE(port.gateway);
     EXPECT_EQ(port.peer, PeerKind::kAuto);
+    EXPECT_EQ(port.spray, Spray::kOff);
     EXPECT_EQ(port.queues, 0U);
     EXPECT_EQ(result->find_port("p"), &port);
     EXPECT_EQ(result->find_port("q"), nullptr);
@@ -113,6 +114,19 @@ TEST(Port, bad_gateways_are_rejected) {
 
 TEST(Port, unknown_kind_of_peer_is_rejected) {
     expect_only(parse_after(kGood + "peer = \"iwarp\"\n"), Fault::kUnknownChoice, "port[2].peer",
+                15);
+}
+
+TEST(Port, spray_is_for_vrdma_hosts) {
+    for (const char* peer : {"auto", "vrdma"}) {
+        const auto result = parse_after(kGood + "peer = \"" + peer + "\"\nspray = \"flowlet\"\n");
+        ASSERT_TRUE(result) << to_string(result.error()[0]);
+        EXPECT_EQ(result->ports[1].spray, Spray::kFlowlet);
+    }
+    EXPECT_TRUE(parse_after(kGood + "peer = \"roce\"\nspray = \"off\"\n"));
+    expect_only(parse_after(kGood + "peer = \"roce\"\nspray = \"flowlet\"\n"), Fault::kInconsistent,
+                "port[2].spray", 16);
+    expect_only(parse_after(kGood + "spray = \"packet\"\n"), Fault::kUnknownChoice, "port[2].spray",
                 15);
 }
 

@@ -253,6 +253,7 @@ TEST_F(RoutesTest, port_shows_neighbours_and_counters) {
     const json port = get("/v1/ports/uplink");
     EXPECT_EQ(port["driver"], "net_null");
     EXPECT_EQ(port["peer"], "auto");
+    EXPECT_EQ(port["spray"], "off");
     EXPECT_EQ(port["gateway"], nullptr);
     EXPECT_EQ(port["neighbours"][0]["mac"], "02:00:00:00:00:02");
     EXPECT_EQ(port["neighbours"][0]["state"], "reachable");

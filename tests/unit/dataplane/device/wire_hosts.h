@@ -20,7 +20,7 @@ inline net::LinkOptions link_options() {
 }
 
 struct Host {
-    Host(uint32_t address, uint8_t mac, transport::PeerPolicy policy)
+    Host(uint32_t address, uint8_t mac, transport::PeerPolicy policy, bool spray)
         : owner(std::make_unique<net::Link>(port, link_options())), link(*owner) {
         port.longest = kPortMtu4200;
         port.address = {2, 0, 0, 0, 0, mac};
@@ -33,7 +33,7 @@ struct Host {
             own.push_back(entry);
         }
         link.set_local_addresses(own);
-        world.shard(0).wire().add_link(link, policy);
+        world.shard(0).wire().add_link(link, policy, spray);
         tenant = std::make_unique<Tenant>(world, vnic);
     }
     ~Host() {
@@ -62,7 +62,8 @@ struct Host {
 
 class Wire : public testing::TestWithParam<transport::PeerPolicy> {
   protected:
-    Wire() : near(kAddressA, 1, GetParam()), far(kAddressB, 2, GetParam()) {}
+    explicit Wire(bool spray = false)
+        : near(kAddressA, 1, GetParam(), spray), far(kAddressB, 2, GetParam(), spray) {}
 
     // Until nothing moves. `filter` sees every frame that leaves a host; false: it is lost.
     void settle() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <set>
 
 #include "dataplane/wire/build.h"
 #include "dataplane/wire/bytes.h"
@@ -485,6 +486,134 @@ TEST_P(Wire, port_without_room_for_groups_refuses_and_nothing_has_changed) {
     EXPECT_EQ(refused.refusal.status, VRDMA_STATUS_NO_RESOURCE);
     EXPECT_NE(std::string_view(refused.refusal.text).find("the port"), std::string_view::npos);
     EXPECT_EQ(near.tenant->detach(qp, group).refusal.status, VRDMA_STATUS_INVALID);
+// What `from` would send to `to`, without a payload.
+MemoryPort::Frame frame_between(Host& from, Host& to, const wire::HeaderFields& fields) {
+    const auto address = [](Host& host) {
+        return wire::Address::from_gid(gid_of(*host.tenant).gid);
+    };
+    const wire::FlowTemplate flow(wire::Flow{.source_mac = {from.port.address},
+                                             .destination_mac = {to.port.address},
+                                             .source = address(from),
+                                             .destination = address(to)});
+    MemoryPort::Frame frame(200);
+    frame.resize(wire::build_frame(frame, flow, fields, {}));
+    return frame;
+}
+
+// Toward standard peers, and of a queue pair that never reaches RTS.
+TEST_P(Wire, b4_cnp_slows_the_responses_of_a_queue_pair_that_only_answers) {
+    left = near.tenant->create_qp({});
+    right = far.tenant->create_qp({});
+    connect(*near.tenant, left, gid_of(*far.tenant), right.qpn, Link{});
+    to_init(*far.tenant, right);
+    to_rtr(*far.tenant, right, gid_of(*near.tenant), left.qpn);
+    settle();
+    advance(Duration::milliseconds(60));
+    constexpr uint32_t kBytes = 60 * 4096;
+    const Buffer there = far.tenant->buffer(kBytes);
+    const Buffer here = near.tenant->buffer(kBytes);
+    there.fill(5);
+    far.port.arrive(
+        frame_between(near, far, {.opcode = wire::Opcode::Cnp, .becn = true, .dqpn = right.qpn}));
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_READ,
+                             .wr_id = 3,
+                             .sges = {here.sge()},
+                             .remote_address = there.address(),
+                             .rkey = there.key});
+    settle();  // takes no time
+    const bool paced = GetParam() == transport::PeerPolicy::Standard;
+    EXPECT_EQ(near.tenant->cq.poll().has_value(), !paced);
+    advance(Duration::milliseconds(1));
+    if (paced) {
+        expect_success(next(near.tenant->cq), 3, VRDMA_WC_RDMA_READ);
+    }
+    EXPECT_EQ(here.text(), there.text());
+    EXPECT_EQ(far.dropped(transport::DropReason::NotForResponder), 0U);
+}
+
+class SprayedWire : public Wire {
+  protected:
+    SprayedWire() : Wire(true) {}
+    // The UDP source ports of what `count` WRITEs of one packet send, `pause` apart.
+    std::set<uint16_t> ports_of(int count, Duration pause, uint8_t type = VRDMA_QPT_RC) {
+        std::set<uint16_t> ports;
+        connect_pair({.type = type});
+        const Buffer from = near.tenant->buffer(64);
+        const Buffer to = far.tenant->buffer(64);
+        filter = [&](const MemoryPort::Frame& frame) {
+            const auto packet = wire::parse(frame);
+            if (packet && packet->info().payload) {
+                ports.insert(wire::load16(frame.data() + wire::kEthernetBytes + wire::kIpv4Bytes));
+            }
+            return true;
+        };
+        for (int i = 0; i < count; ++i) {
+            near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                                     .sges = {from.sge()},
+                                     .remote_address = to.address(),
+                                     .rkey = to.key});
+            settle();
+            near.world.advance(pause);
+            far.world.advance(pause);
+        }
+        return ports;
+    }
+};
+
+TEST_P(SprayedWire, flowlets_take_several_paths_to_a_vrdma_host_and_one_to_others) {
+    const size_t found = ports_of(20, transport::kFlowletGap * 2).size();
+    EXPECT_EQ(found, GetParam() == transport::PeerPolicy::Standard ? 1U : 20U);
+    EXPECT_EQ(near.tenant->cq.poll_all().size(), 20U);
+}
+
+TEST_P(SprayedWire, packets_without_a_pause_take_one_path) {
+    EXPECT_EQ(ports_of(20, Duration::microseconds(1)).size(), 1U);
+}
+
+TEST_P(SprayedWire, unreliable_packets_take_one_path) {
+    EXPECT_EQ(ports_of(20, transport::kFlowletGap * 2, VRDMA_QPT_UC).size(), 1U);
+}
+
+TEST_P(Wire, b4_data_is_ecn_capable_and_a_marked_request_gets_a_cnp_of_a_standard_peer) {
+    connect_pair();
+    const Buffer from = near.tenant->buffer(9000);
+    const Buffer to = far.tenant->buffer(9000);
+    int cnps = 0;
+    filter = [&](const MemoryPort::Frame& frame) {
+        if (const auto packet = wire::parse(frame)) {
+            const bool cnp = packet->bth.opcode == wire::Opcode::Cnp;
+            cnps += cnp ? 1 : 0;
+            EXPECT_EQ(packet->network.dscp, cnp ? 48 : 0);
+            if (packet->info().payload) {
+                EXPECT_EQ(packet->network.ecn, wire::Ecn::Capable0);
+            }
+            if (packet->bth.opcode == wire::Opcode::RcWriteMiddle) {
+                wire::HeaderFields fields;
+                fields.opcode = packet->bth.opcode;
+                fields.dqpn = packet->bth.dqpn;
+                fields.psn = packet->bth.psn;
+                const wire::FlowTemplate marked(
+                    wire::Flow{.source_mac = packet->network.source_mac,
+                               .destination_mac = packet->network.destination_mac,
+                               .source = packet->network.source,
+                               .destination = packet->network.destination,
+                               .ecn = wire::Ecn::Experienced});
+                MemoryPort::Frame same(frame.size());
+                same.resize(wire::build_frame(same, marked, fields, packet->payload));
+                far.port.arrive(std::move(same));
+                return false;
+            }
+        }
+        return true;
+    };
+    near.tenant->post(left, {.opcode = VRDMA_WQE_RDMA_WRITE,
+                             .wr_id = 1,
+                             .sges = {from.sge()},
+                             .remote_address = to.address(),
+                             .rkey = to.key});
+    settle();
+    expect_success(next(near.tenant->cq), 1, VRDMA_WC_RDMA_WRITE);
+    EXPECT_EQ(cnps, GetParam() == transport::PeerPolicy::Standard ? 1 : 0);
 }
 
 TEST_P(Wire, datagram_arrives_behind_the_header_it_had_on_the_wire) {
@@ -640,6 +769,10 @@ TEST_P(Wire, send_queue_drains_what_is_on_its_way) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Peers, Wire,
+                         testing::Values(transport::PeerPolicy::Standard,
+                                         transport::PeerPolicy::Vrdma, transport::PeerPolicy::Auto),
+                         policy_name);
+INSTANTIATE_TEST_SUITE_P(Peers, SprayedWire,
                          testing::Values(transport::PeerPolicy::Standard,
                                          transport::PeerPolicy::Vrdma, transport::PeerPolicy::Auto),
                          policy_name);

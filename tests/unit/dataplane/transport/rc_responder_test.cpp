@@ -589,6 +589,112 @@ TEST_F(RcResponderTest, b4_marked_packet_is_answered_by_one_cnp_in_a_while) {
     EXPECT_TRUE(poll().empty());
 }
 
+// ---- the pace of READ responses (DCQCN) ----
+
+constexpr uint32_t kPacketBytes = kPacedHeaderBytes + kMtu;
+constexpr uint64_t kPacketPerMicrosecond = uint64_t{1'000'000} * kPacketBytes;
+
+class RcResponderPaceTest : public RcResponderTest {
+  protected:
+    RcResponderPaceTest() { begin(PeerKind::Standard); }
+    void begin(PeerKind peer) {
+        responder.reset({.peer = peer,
+                         .destination_qpn = 55,
+                         .initial_psn = Psn::of(kPsn),
+                         .path_mtu = kMtu,
+                         .max_dest_rd_atomic = 2,
+                         .line_rate = kPacketPerMicrosecond});
+        give(read(psn(0), 64 * kMtu));
+    }
+    // Answers to the end; how long it takes.
+    Duration time_of(size_t answers) {
+        const Instant begin = now;
+        size_t count = poll().size();
+        while (count < answers && responder.next_deadline() != Instant::never()) {
+            now = responder.next_deadline();
+            responder.on_deadline(now);
+            count += poll().size();
+        }
+        EXPECT_EQ(count, answers);
+        return now - begin;
+    }
+};
+
+TEST_F(RcResponderPaceTest, without_a_cnp_all_leave_at_once) {
+    EXPECT_EQ(time_of(64).ns, 0);
+    EXPECT_EQ(responder.next_deadline(), Instant::never());
+}
+
+TEST_F(RcResponderPaceTest, first_cnp_halves_the_rate_of_the_responses) {
+    responder.on_congestion(now);
+    const Duration time = time_of(64);
+    // Two microseconds each, and a burst of ten in advance.
+    EXPECT_GE(time, Duration::microseconds(2 * 64 - 12));
+    EXPECT_LE(time, Duration::microseconds(2 * 64));
+}
+
+TEST_F(RcResponderPaceTest, second_cnp_slows_down_further) {
+    responder.on_congestion(now);
+    responder.on_congestion(now);
+    EXPECT_GE(time_of(64), Duration::microseconds(3 * 64));
+}
+
+TEST_F(RcResponderPaceTest, rate_comes_back_without_more_of_them) {
+    responder.on_congestion(now);
+    now = now + Duration::milliseconds(1500);
+    EXPECT_EQ(time_of(64).ns, 0);
+}
+
+TEST_F(RcResponderPaceTest, c9_7_5_1_1_acknowledgement_waits_behind_the_responses) {
+    responder.on_congestion(now);
+    give(send(psn(64)));
+    const auto burst = poll();
+    for (const PacketPlan& plan : burst) {
+        EXPECT_NE(plan.fields.opcode, Opcode::RcAcknowledge);
+    }
+    EXPECT_TRUE(responder.has_output());
+    EXPECT_GT(time_of(65 - burst.size()).ns, 0);
+    EXPECT_FALSE(responder.has_output());
+}
+
+TEST_F(RcResponderPaceTest, cnp_of_a_vrdma_peer_slows_nothing_down) {
+    begin(PeerKind::Vrdma);
+    responder.on_congestion(now);
+    EXPECT_EQ(poll().size(), 64U);
+}
+
+TEST_F(RcResponderPaceTest, peer_that_turns_out_to_be_vrdma_is_not_paced_any_more) {
+    responder.on_congestion(now);
+    ASSERT_LT(poll().size(), 64U);
+    responder.set_peer(PeerKind::Vrdma);
+    responder.on_deadline(responder.next_deadline());
+    EXPECT_GT(poll().size(), 50U);
+    EXPECT_EQ(responder.next_deadline(), Instant::never());
+}
+
+TEST_F(RcResponderPaceTest, queue_pair_that_fails_is_not_paced_any_more) {
+    responder.on_congestion(now);
+    ASSERT_LT(poll().size(), 64U);
+    give(write(Opcode::RcWriteMiddle, psn(64), kMtu, 3 * kMtu));
+    ASSERT_TRUE(responder.failed());
+    const auto plans = poll();
+    ASSERT_FALSE(plans.empty());
+    EXPECT_EQ(plans.back().fields.aeth.syndrome, wire::nak_syndrome(NakCode::InvalidRequest));
+    responder.fail();
+    EXPECT_EQ(responder.next_deadline(), Instant::never());
+}
+
+TEST_F(RcResponderPaceTest, cnps_for_marked_requests_do_not_wait) {
+    responder.on_congestion(now);
+    ASSERT_LT(poll().size(), 64U);
+    wire::Packet marked = send(psn(64));
+    marked.network.ecn = wire::Ecn::Experienced;
+    give(marked);
+    const auto plans = poll();
+    ASSERT_EQ(plans.size(), 1U);
+    EXPECT_EQ(plans[0].fields.opcode, Opcode::Cnp);
+}
+
 // ---- SACK toward a vRDMA peer ----
 
 TEST_F(RcResponderTest, sack_names_base_and_what_is_held) {

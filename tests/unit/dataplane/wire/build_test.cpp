@@ -77,6 +77,30 @@ void expect_extensions(const Packet& packet, const HeaderFields& sent) {
     EXPECT_EQ(packet.srqn, info.has(extension::kXrcEth) ? sent.srqn : 0);
 }
 
+TEST(Build, b4_cnp_has_its_own_traffic_class_and_all_others_the_flows) {
+    for (const bool v6 : {false, true}) {
+        Flow flow{.source_mac = kMacA,
+                  .destination_mac = kMacB,
+                  .source = v6 ? kA6 : kA4,
+                  .destination = v6 ? kB6 : kB4,
+                  .dscp = 10,
+                  .ecn = Ecn::Capable0,
+                  .flow_label = 0xabcde};
+        const FlowTemplate ready(flow);
+        for (const Opcode opcode : {Opcode::Cnp, Opcode::RcAcknowledge, Opcode::RcSendOnly}) {
+            Bytes frame(200);
+            frame.resize(build_frame(frame, ready, {.opcode = opcode, .dqpn = 5}, {}));
+            const auto packet = parse(frame);  // checksum and ICRC are right
+            ASSERT_TRUE(packet.has_value()) << drop_reason_name(packet.error());
+            EXPECT_EQ(packet->network.dscp, opcode == Opcode::Cnp ? 48 : 10);
+            EXPECT_EQ(packet->network.ecn, opcode == Opcode::Cnp ? Ecn::NotCapable : Ecn::Capable0);
+            if (v6) {
+                EXPECT_EQ(load32(frame.data() + kIpAt) & 0xf00fffff, 0x600abcdeU);
+            }
+        }
+    }
+}
+
 TEST(Build, every_opcode_comes_back_from_the_parser) {
     for (unsigned value = 0; value < 256; ++value) {
         const OpcodeInfo& info = opcode_info(static_cast<uint8_t>(value));
