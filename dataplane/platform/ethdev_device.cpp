@@ -3,10 +3,18 @@
 // a kernel interface do not notice that it went down or away: the kernel is asked. memif connects
 // when the client is started and not again: its port starts it anew.
 //
+// A tap is a cable to the kernel, whose end has the MAC address that the driver tells: ours is
+// another one, or the kernel and its bridges would take our frames for their own and keep those for
+// us. A tap that was deleted is made anew like any device that vanished.
+//
+// af_xdp's driver keeps its sockets to itself. The socket that appears while a queue is set up is
+// that queue's, and the kernel makes it readable when a frame has come: a worker can sleep on it.
+//
 // Buffers have room for the longest frame RoCE needs, so that no frame comes in pieces. af_xdp
 // hands whole buffers to the kernel, which wants each within a page: shorter ones.
 #include "dataplane/platform/ethdev_device.h"
 
+#include <net/if.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -15,10 +23,12 @@
 #include <rte_mbuf.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include <fmt/format.h>
 
+#include "dataplane/platform/interrupt_pause.h"
 #include "dataplane/port/packet_port.h"
 
 namespace vrdma::platform {
@@ -28,8 +38,9 @@ constexpr uint16_t kReceiveDescriptors = 512;
 constexpr uint16_t kTransmitDescriptors = 512;
 constexpr uint32_t kEthernetBytes = 14;
 constexpr uint32_t kXdpRoom = 3392;  // with DPDK's headers less than a page
-#include "dataplane/platform/interrupt_pause.h"
 constexpr uint32_t kMostRingSlot = 32768;
+constexpr uint8_t kOtherEnd =
+    0x40;  // what our MAC address differs in from the kernel's end of a tap
 constexpr char kMemifLog[] = "pmd.net.memif*";
 
 std::string reason(int code) {
@@ -148,22 +159,56 @@ tl::expected<void, std::string> EthdevDevice::configure(uint32_t most_queues, ui
         return tl::unexpected(std::string("the device takes no number of descriptors"));
     }
     for (uint16_t queue = 0; queue < facts_.queues; ++queue) {
-        constexpr auto kAnySocket = static_cast<unsigned>(SOCKET_ID_ANY);
-        code = rte_eth_rx_queue_setup(port, queue, receive, kAnySocket, nullptr, pool);
-        if (code == 0) {
-            code = rte_eth_tx_queue_setup(port, queue, transmit, kAnySocket, nullptr);
-        }
-        if (code != 0) {
-            return tl::unexpected(
-                fmt::format("queue {} cannot be set up: {}", queue, reason(code)));
+        if (code = set_up_queue(queue, receive, transmit, pool); code != 0) {
+            return tl::unexpected(fmt::format(
+                "queue {} cannot be set up: {}{}", queue, reason(code),
+                kind_ == DriverKind::AfXdp ? "; the kernel may say why (dmesg): for XDP the MTU of "
+                                             "the interface, and of a veth's peer, is at most "
+                                             "about 3500"
+                                           : ""));
         }
     }
-    rte_ether_addr mac{};
-    if (rte_eth_macaddr_get(port, &mac) == 0) {
-        std::copy(std::begin(mac.addr_bytes), std::end(mac.addr_bytes), facts_.mac.bytes.begin());
-    }
+    find_interface(info.if_index);
+    find_mac();
     find_mtu(mtu);
     return {};
+}
+
+int EthdevDevice::set_up_queue(uint16_t queue, uint16_t receive, uint16_t transmit,
+                               rte_mempool* pool) {
+    constexpr auto kAnySocket = static_cast<unsigned>(SOCKET_ID_ANY);
+    const bool xdp = kind_ == DriverKind::AfXdp;
+    const std::vector<int> before = xdp ? open_xdp_sockets() : std::vector<int>{};
+    int code = rte_eth_rx_queue_setup(facts_.port, queue, receive, kAnySocket, nullptr, pool);
+    if (code == 0) {
+        code = rte_eth_tx_queue_setup(facts_.port, queue, transmit, kAnySocket, nullptr);
+    }
+    if (xdp) {
+        std::vector<int> made;
+        const std::vector<int> after = open_xdp_sockets();
+        std::set_difference(after.begin(), after.end(), before.begin(), before.end(),
+                            std::back_inserter(made));
+        xdp_sockets_.push_back(made.size() == 1 ? made.front() : -1);
+    }
+    return code;
+}
+
+void EthdevDevice::find_interface(unsigned index) {
+    std::array<char, IF_NAMESIZE> name{};
+    if (kind_ == DriverKind::Tap && if_indextoname(index, name.data()) != nullptr) {
+        interface_ = name.data();
+        attached_ = interface_state(interface_);
+    }
+}
+
+void EthdevDevice::find_mac() {
+    rte_ether_addr mac{};
+    if (rte_eth_macaddr_get(facts_.port, &mac) == 0) {
+        std::copy(std::begin(mac.addr_bytes), std::end(mac.addr_bytes), facts_.mac.bytes.begin());
+    }
+    if (kind_ == DriverKind::Tap) {
+        facts_.mac.bytes[1] ^= kOtherEnd;
+    }
 }
 
 void EthdevDevice::find_mtu(uint32_t wanted) {
@@ -195,6 +240,7 @@ void EthdevDevice::find_mtu(uint32_t wanted) {
 }
 
 EthdevDevice::~EthdevDevice() {
+    const InterruptPause pause(ends_in_interrupts());
     stop();
     rte_eth_dev_info info{};
     const bool known = rte_eth_dev_info_get(facts_.port, &info) == 0;
@@ -228,10 +274,11 @@ tl::expected<void, std::string> EthdevDevice::start() {
 
 // Tenants join and leave groups at any time, on any worker, and IPv6 asks for neighbours by
 // multicast: the device takes frames to every group, and the link drops those that nobody wants.
-// Devices that can neither (memif, rings) deliver whatever they get.
+// Drivers over an interface get what the interface gets; devices that can neither (memif, rings)
+// deliver whatever arrives.
 void EthdevDevice::hear_groups() {
-    if (!interface_.empty()) {
-        every_group_.emplace(attached_.index);
+    if (kind_ == DriverKind::AfPacket || kind_ == DriverKind::AfXdp) {
+        multicast_.emplace(attached_.index);
     } else if (rte_eth_allmulticast_enable(facts_.port) != 0) {
         rte_eth_promiscuous_enable(facts_.port);
     }
@@ -242,10 +289,16 @@ void EthdevDevice::stop() {
         return;
     }
     started_ = false;
+    multicast_.reset();
     arrivals_.clear();
     interrupt_files_.clear();
-    every_group_.reset();
+    const InterruptPause pause(ends_in_interrupts());
     rte_eth_dev_stop(facts_.port);
+}
+
+// memif's driver does not survive that its other side goes while it is stopped.
+bool EthdevDevice::ends_in_interrupts() const {
+    return kind_ == DriverKind::Memif;
 }
 
 bool EthdevDevice::connects_at_start() const {
@@ -253,7 +306,6 @@ bool EthdevDevice::connects_at_start() const {
 }
 
 bool EthdevDevice::link_up() const {
-    const InterruptPause pause(ends_in_interrupts());
     if (!interface_.empty()) {
         return interface_state(interface_).up;
     }
@@ -274,6 +326,8 @@ void EthdevDevice::find_wake_files() {
         int file = -1;
         if (kind_ == DriverKind::AfPacket) {
             arrivals_.push_back(std::make_unique<ArrivalSocket>(attached_.index));
+        } else if (kind_ == DriverKind::AfXdp) {
+            file = xdp_sockets_[queue];
         } else if (facts_.receive_interrupts) {
             file = rte_eth_dev_rx_intr_ctl_q_get_fd(facts_.port, queue);
         }
@@ -291,23 +345,18 @@ bool EthdevDevice::arm(uint16_t queue) const {
     if (queue < arrivals_.size()) {
         return arrivals_[queue]->drain();
     }
-    if (queue < interrupt_files_.size() && interrupt_files_[queue] >= 0) {
+    if (facts_.receive_interrupts && queue < interrupt_files_.size() &&
+        interrupt_files_[queue] >= 0) {
         rte_eth_dev_rx_intr_enable(facts_.port, queue);
     }
     return false;
 }
 
 void EthdevDevice::disarm(uint16_t queue) const {
-    if (queue >= arrivals_.size() && queue < interrupt_files_.size() &&
-    const InterruptPause pause(ends_in_interrupts());
+    if (facts_.receive_interrupts && queue >= arrivals_.size() && queue < interrupt_files_.size() &&
         interrupt_files_[queue] >= 0) {
         rte_eth_dev_rx_intr_disable(facts_.port, queue);
     }
-// memif's driver does not survive that its other side goes while it is stopped.
-bool EthdevDevice::ends_in_interrupts() const {
-    return kind_ == DriverKind::Memif;
-}
-
 }
 
 }  // namespace vrdma::platform

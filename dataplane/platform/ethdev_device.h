@@ -73,20 +73,25 @@ class EthdevDevice {
     EthdevDevice(std::string devargs, uint16_t port);
     [[nodiscard]] tl::expected<void, std::string> configure(uint32_t most_queues, uint32_t mtu,
                                                             rte_mempool* pool);
+    [[nodiscard]] int set_up_queue(uint16_t queue, uint16_t receive, uint16_t transmit,
+                                   rte_mempool* pool);
+    void find_interface(unsigned index);
+    void find_mac();
     void find_mtu(uint32_t wanted);
     void find_wake_files();
     void hear_groups();
+    [[nodiscard]] bool ends_in_interrupts() const;
 
     const std::string devargs_;
     const DriverKind kind_;
-    const std::string interface_;  // behind the device; empty: none
-    InterfaceState attached_;      // the interface when the device was made
-    [[nodiscard]] bool ends_in_interrupts() const;
+    std::string interface_;    // behind the device; empty: none
+    InterfaceState attached_;  // the interface when the device was made
     DeviceFacts facts_;
     bool started_ = false;
     std::vector<std::unique_ptr<ArrivalSocket>> arrivals_;  // by queue
-    std::optional<EveryGroup> every_group_;
-    std::vector<int> interrupt_files_;  // by queue; -1: none
+    std::vector<int> interrupt_files_;                      // by queue; -1: none
+    std::optional<AllMulticast> multicast_;
+    std::vector<int> xdp_sockets_;  // the driver's, by queue; -1: none
 };
 
 }  // namespace vrdma::platform

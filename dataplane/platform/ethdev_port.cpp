@@ -8,7 +8,9 @@
 // packet.
 //
 // Buffers belong to the port and outlive the device: what a queue pair or the neighbour table holds
-// stays valid when the device goes.
+// stays valid when the device goes. af_xdp's driver does not give back those that the kernel has,
+// not even when it fails to start: each of its devices receives into buffers of its own, which are
+// freed after it, once nobody holds any of them.
 //
 // When the device has fewer queues than there are workers, or spreads frames by its own rules, the
 // worker that received a frame asks which worker it is for and hands it over in a ring; workers
@@ -28,6 +30,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -37,6 +40,7 @@ namespace vrdma::platform {
 namespace {
 
 constexpr uint32_t kMostBuffers = 4096;
+constexpr uint32_t kOwnBuffers = 1023;      // where the device has others to receive into
 constexpr uint32_t kPoolBytes = 20U << 20;  // of the 64 MiB that DPDK gets by default
 constexpr uint32_t kBufferCache = 64;
 constexpr uint32_t kHandoffEntries = 1024;
@@ -63,6 +67,11 @@ rte_mbuf* mbuf_of(const PacketBuffer& packet) {
 PacketBuffer buffer_of(rte_mbuf* mbuf) {
     return {rte_pktmbuf_mtod(mbuf, std::byte*), rte_pktmbuf_data_len(mbuf),
             static_cast<uint32_t>(mbuf->buf_len - mbuf->data_off), mbuf};
+}
+
+rte_mempool* make_pool(uint32_t buffers, uint32_t room) {
+    return rte_pktmbuf_pool_create(unique_name("buffers").c_str(), buffers, kBufferCache, 0,
+                                   static_cast<uint16_t>(room), SOCKET_ID_ANY);
 }
 
 // A memif server that died left its socket; the driver's bind() would fail on it for ever.
@@ -115,6 +124,7 @@ class EthdevPort::Queue final : public PacketPort {
             }
             PacketBuffer& packet = into[count + whole++];
             packet = buffer_of(mbufs[i]);
+            note_held(mbufs[i], 1);
             ++statistics_.received_packets;
             statistics_.received_bytes += packet.length;
         }
@@ -169,9 +179,11 @@ class EthdevPort::Queue final : public PacketPort {
 
     void release(std::span<PacketBuffer> packets) override {
         for (const PacketBuffer& packet : packets) {
+            note_held(mbuf_of(packet), -1);
             rte_pktmbuf_free(mbuf_of(packet));
         }
     }
+    int64_t held() const { return held_.load(std::memory_order_relaxed); }
 
     uint32_t max_frame_bytes() const override {
         return port_.mtu_.load(std::memory_order_relaxed) + kEthernetBytes;
@@ -216,6 +228,13 @@ class EthdevPort::Queue final : public PacketPort {
         return device != nullptr && worker_ < device->facts().queues ? device : nullptr;
     }
 
+    // Of the device's buffers; they are released where they arrive, never sent.
+    void note_held(const rte_mbuf* mbuf, int64_t change) {
+        if (port_.loses_buffers_ && mbuf->pool != port_.pool_) [[unlikely]] {
+            held_.store(held() + change, std::memory_order_relaxed);
+        }
+    }
+
     size_t take_handed_over(std::span<PacketBuffer> into) {
         std::array<rte_mbuf*, kMaxBurst> mbufs;
         const unsigned count = rte_ring_sc_dequeue_burst(
@@ -230,6 +249,7 @@ class EthdevPort::Queue final : public PacketPort {
     void give(uint32_t worker, rte_mbuf* mbuf) {
         if (rte_ring_mp_enqueue(port_.to_worker_[worker], mbuf) != 0) {
             ++statistics_.receive_dropped_handoff;
+            note_held(mbuf, -1);
             rte_pktmbuf_free(mbuf);
             return;
         }
@@ -286,11 +306,15 @@ class EthdevPort::Queue final : public PacketPort {
     const bool alone_;
     uint32_t looks_in_vain_ = 0;
     uint32_t looks_due_ = 0;
+    std::atomic<int64_t> held_{0};  // less than 0: others received what this worker released
     PortStatistics statistics_;
 };
 
 EthdevPort::EthdevPort(EthdevSettings settings, const PacketSteering& steering, Waker& waker)
-    : settings_(std::move(settings)), steering_(steering), waker_(waker) {}
+    : settings_(std::move(settings)),
+      steering_(steering),
+      waker_(waker),
+      loses_buffers_(driver_kind(settings_.devargs) == DriverKind::AfXdp) {}
 
 tl::expected<std::unique_ptr<EthdevPort>, std::string> EthdevPort::make(
     EthdevSettings settings, const PacketSteering& steering, Waker& waker) {
@@ -298,9 +322,7 @@ tl::expected<std::unique_ptr<EthdevPort>, std::string> EthdevPort::make(
     const uint32_t room = buffer_room(port->settings_.devargs);
     // One less than a power of two suits the pool best.
     port->buffers_ = std::min(kMostBuffers, std::bit_floor(kPoolBytes / room)) - 1;
-    port->pool_ =
-        rte_pktmbuf_pool_create(unique_name("buffers").c_str(), port->buffers_, kBufferCache, 0,
-                                static_cast<uint16_t>(room), SOCKET_ID_ANY);
+    port->pool_ = make_pool(port->loses_buffers_ ? kOwnBuffers : port->buffers_, room);
     if (port->pool_ == nullptr) {
         return tl::unexpected(fmt::format(
             "port {}: no memory for {} buffers of {} bytes: {}; raise service.memory_mb",
@@ -325,7 +347,10 @@ tl::expected<std::unique_ptr<EthdevPort>, std::string> EthdevPort::make(
 
 EthdevPort::~EthdevPort() {
     open_.store(nullptr);
-    device_.reset();
+    drop_device();
+    for (rte_mempool* pool : retired_) {
+        rte_mempool_free(pool);
+    }
     for (auto* rings : {&to_worker_, &from_worker_}) {
         for (rte_ring* ring : *rings) {
             rte_ring_free(ring);
@@ -368,8 +393,23 @@ std::string EthdevPort::attach(Instant now) {
     }
     const uint32_t queues =
         settings_.queues == 0 ? settings_.workers : std::min(settings_.queues, settings_.workers);
-    auto made = EthdevDevice::make(devargs, queues, settings_.mtu, pool_);
+    if (loses_buffers_) {
+        if (held() == 0) {
+            for (rte_mempool* pool : std::exchange(retired_, {})) {
+                rte_mempool_free(pool);
+            }
+        }
+        device_pool_ = make_pool(buffers_, buffer_room(devargs));
+        if (device_pool_ == nullptr) {
+            return say("absent",
+                       "no memory for buffers while those of the device before are held; trying "
+                       "again; raise service.memory_mb");
+        }
+    }
+    auto made = EthdevDevice::make(devargs, queues, settings_.mtu,
+                                   device_pool_ == nullptr ? pool_ : device_pool_);
     if (!made) {
+        drop_device();
         return say("absent", made.error() + "; trying again");
     }
     device_ = std::move(*made);
@@ -383,7 +423,7 @@ std::string EthdevPort::begin(Instant now) {
             state_ = AttachState::Waiting;
             return say("waiting", started.error() + "; trying again");
         }
-        device_.reset();
+        drop_device();
         state_ = AttachState::Absent;
         return say("absent", started.error() + "; trying again");
     }
@@ -438,12 +478,29 @@ void EthdevPort::leave(bool remove) {
     wants_quiet_ = true;
 }
 
+void EthdevPort::drop_device() {
+    device_.reset();
+    if (device_pool_ != nullptr) {
+        retired_.push_back(std::exchange(device_pool_, nullptr));
+    }
+}
+
+// Without a device nothing is received, so that each worker's part only falls, whenever it is read:
+// the sum is never less than what is held.
+int64_t EthdevPort::held() const {
+    int64_t sum = 0;
+    for (const auto& queue : queues_) {
+        sum += queue->held();
+    }
+    return sum;
+}
+
 void EthdevPort::quiet(Instant now) {
     VR_CHECK(state_ == AttachState::Leaving);
     wants_quiet_ = false;
     next_try_ = now + kRetry;
     if (remove_) {
-        device_.reset();
+        drop_device();
         state_ = AttachState::Absent;
     } else {
         device_->stop();
@@ -465,8 +522,8 @@ EthdevStatus EthdevPort::status() const {
     }
     status.attachments = attachments_;
     status.link_losses = link_losses_;
-    status.buffers = buffers_;
-    status.free_buffers = rte_mempool_avail_count(pool_);
+    status.buffers = loses_buffers_ && device_pool_ == nullptr ? kOwnBuffers : buffers_;
+    status.free_buffers = rte_mempool_avail_count(device_pool_ == nullptr ? pool_ : device_pool_);
     return status;
 }
 

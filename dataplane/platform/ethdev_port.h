@@ -86,12 +86,20 @@ class EthdevPort {
     [[nodiscard]] std::string watch(Instant now);
     [[nodiscard]] std::string say(const char* state, std::string reason);
     void leave(bool remove);
+    void drop_device();
+    // Received buffers that workers, queue pairs and rings have.
+    [[nodiscard]] int64_t held() const;
 
     const EthdevSettings settings_;
     const PacketSteering& steering_;
     Waker& waker_;
     rte_mempool* pool_ = nullptr;
     uint32_t buffers_ = 0;
+    // Of a device that keeps what it has when it goes: it gets buffers of its own, which go with
+    // it.
+    const bool loses_buffers_;
+    rte_mempool* device_pool_ = nullptr;
+    std::vector<rte_mempool*> retired_;   // of devices before; freed when nothing is held
     std::vector<rte_ring*> to_worker_;    // received frames that another worker took
     std::vector<rte_ring*> from_worker_;  // frames of workers without a queue, by queue
     std::vector<std::unique_ptr<Queue>> queues_;

@@ -22,6 +22,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <filesystem>
+#include <system_error>
 
 namespace vrdma::platform {
 
@@ -51,6 +54,41 @@ InterfaceState interface_state(const std::string& name) {
     return state;
 }
 
+// A packet socket of no protocol receives nothing; its memberships end with it, however we end.
+AllMulticast::AllMulticast(int interface_index)
+    : file_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {  // of no protocol: it receives nothing
+    packet_mreq request{};
+    request.mr_ifindex = interface_index;
+    request.mr_type = PACKET_MR_ALLMULTI;
+    if (file_ >= 0) {
+        // Refused, it is as without: switches and interfaces that do not filter deliver anyway.
+        setsockopt(file_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request);
+    }
+}
+
+AllMulticast::~AllMulticast() {
+    if (file_ >= 0) {
+        close(file_);
+    }
+}
+
+std::vector<int> open_xdp_sockets() {
+    std::vector<int> found;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+        const std::string name = entry.path().filename();
+        int file = -1;
+        std::from_chars(name.data(), name.data() + name.size(), file);
+        int domain = 0;
+        socklen_t length = sizeof domain;
+        if (getsockopt(file, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_XDP) {
+            found.push_back(file);
+        }
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
 ArrivalSocket::ArrivalSocket(int interface_index)
     : file_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
     if (file_ < 0) {
@@ -72,23 +110,6 @@ ArrivalSocket::ArrivalSocket(int interface_index)
 }
 
 ArrivalSocket::~ArrivalSocket() {
-    if (file_ >= 0) {
-        close(file_);
-    }
-}
-
-EveryGroup::EveryGroup(int interface_index)
-    : file_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {  // of no protocol: it receives nothing
-    packet_mreq request{};
-    request.mr_ifindex = interface_index;
-    request.mr_type = PACKET_MR_ALLMULTI;
-    if (file_ >= 0) {
-        // Refused, it is as without: switches and interfaces that do not filter deliver anyway.
-        setsockopt(file_, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request);
-    }
-}
-
-EveryGroup::~EveryGroup() {
     if (file_ >= 0) {
         close(file_);
     }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace vrdma::platform {
 
@@ -13,6 +14,22 @@ struct InterfaceState {
     uint32_t mtu = 0;
 };
 [[nodiscard]] InterfaceState interface_state(const std::string& name);
+
+// Has an interface receive all multicast frames, among them neighbour solicitations, as long as the
+// object lives.
+class AllMulticast {
+  public:
+    explicit AllMulticast(int interface_index);
+    ~AllMulticast();
+    AllMulticast(const AllMulticast&) = delete;
+    AllMulticast& operator=(const AllMulticast&) = delete;
+
+  private:
+    int file_ = -1;
+};
+
+// This process's AF_XDP sockets, ascending.
+[[nodiscard]] std::vector<int> open_xdp_sockets();
 
 // Becomes readable when a frame arrives on an interface. The frames themselves are not kept: this
 // is for devices that receive by a ring of their own and cannot wake anybody.
@@ -27,18 +44,6 @@ class ArrivalSocket {
     [[nodiscard]] int file() const { return file_; }
     // Forgets what has arrived, and says whether anything has. Never blocks.
     bool drain() const;
-
-  private:
-    int file_ = -1;
-};
-
-// While it exists, an interface accepts frames to every multicast group.
-class EveryGroup {
-  public:
-    explicit EveryGroup(int interface_index);
-    ~EveryGroup();
-    EveryGroup(const EveryGroup&) = delete;
-    EveryGroup& operator=(const EveryGroup&) = delete;
 
   private:
     int file_ = -1;

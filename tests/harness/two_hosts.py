@@ -24,10 +24,15 @@ from vm.network import Namespace, why_not
 BUILD = pathlib.Path(os.environ["VRDMA_BUILD"])
 
 MTU = 4200
+WIRE_MTU = MTU + 100
 NEAR, FAR = "10.90.0.1", "10.90.0.2"  # the vNICs'
 NEAR_TCP, FAR_TCP = "192.168.90.1", "192.168.90.2"
 AF_PACKET = "net_af_packet0,iface=wire0,framesz=8192,blocksz=65536"
 MEMIF = "net_memif0,role={role},id=0,socket={socket},socket-abstract=no,bsize=8192"
+AF_XDP = "net_af_xdp0,iface=wire0"
+TAP = "net_tap0,iface=tap0"
+TAP_MTU = 1500  # the most that DPDK gives it
+XDP_MTU = 3300  # of the interfaces: XDP wants frames that fit a page
 
 
 def config(name, address, devargs, peer, mtu=MTU, workers=1, service=""):
@@ -63,19 +68,26 @@ def needs():
 class Hosts:
     """Two namespaces; `near` and `far` are their hosts, `far_service` runs in the latter."""
 
-    def __init__(self, logs, stack, devices, peer, service=""):
+    def __init__(self, logs, stack, devices, peer, mtu=MTU, wire_mtu=WIRE_MTU, service=""):
         self.stack = stack
+        self.wire_mtu = wire_mtu
         self.near, self.far = (self._host() for _ in range(2))
-        self._join("wire0", MTU + 100)
+        self.join_wire()
         self._join("tcp0", 1500)
         self.far.run("ip", "address", "add", FAR_TCP + "/24", "dev", "tcp0")
         self.near.run("ip", "address", "add", NEAR_TCP + "/24", "dev", "tcp0")
         self.far_service = lab_service.Service(
-            Tree.built(BUILD), config("b", FAR, devices["far"], peer, service=service),
+            Tree.built(BUILD), config("b", FAR, devices["far"], peer, mtu, service=service),
             inside=self.far.enter(), log=logs / "far-vrdmad.log")
         stack.callback(self.far_service.remove)
         stack.callback(self.far_service.kill)
         self.far_service.start()
+
+    def join_wire(self):
+        self._join("wire0", self.wire_mtu)
+
+    def cut_wire(self):
+        self.near.run("ip", "link", "delete", "wire0")
 
     def _host(self):
         host = Namespace()
@@ -91,9 +103,10 @@ class Hosts:
             host.run("ip", "link", "set", name, "up")
 
 
-def make_suite(name, peer, memif=False, workers=1):
+def make_suite(name, peer, memif=False, workers=1, device=AF_PACKET, mtu=MTU, wire_mtu=WIRE_MTU):
+    """`device`: of both services. `mtu`: of their ports, at most `wire_mtu`, the interfaces'."""
     directory = pathlib.Path(tempfile.gettempdir(), f"vrdma-{name}-{os.getpid()}.sock")
-    devices = {"near": AF_PACKET, "far": AF_PACKET}
+    devices = {"near": device, "far": device}
     if memif:
         devices = {"near": MEMIF.format(role="client", socket=directory),
                    "far": MEMIF.format(role="server", socket=directory)}
@@ -102,10 +115,10 @@ def make_suite(name, peer, memif=False, workers=1):
     def surroundings(logs):
         with contextlib.ExitStack() as stack:
             stack.callback(directory.unlink, missing_ok=True)
-            yield Hosts(logs, stack, devices, peer)
+            yield Hosts(logs, stack, devices, peer, mtu, wire_mtu)
 
     return Suite(name, needs=needs, surroundings=surroundings,
-                 service=Service(config=config("a", NEAR, devices["near"], peer, workers=workers),
+                 service=Service(config=config("a", NEAR, devices["near"], peer, mtu, workers),
                                  inside=lambda hosts: hosts.near.enter()))
 
 

@@ -114,6 +114,19 @@ def vnic_answers_neighbour_solicitation(ctx):
 
 
 @suite.case(timeout=60)
+def interface_receives_all_multicast_while_a_port_uses_it(ctx):
+    def all_multicast():
+        return int(ctx.succeeds("cat", f"/sys/class/net/{OURS}/flags"), 16) & 0x200 != 0
+
+    with Wire():
+        check(not all_multicast(), "it does so already")
+        with ctx.new_service(config("a", ADDRESS, AF_PACKET)) as service:
+            wait_for(ctx, service, "up")
+            check(all_multicast(), "it does not")
+        check(not all_multicast(), "it still does")
+
+
+@suite.case(timeout=60)
 def addresses_of_nobody_are_not_answered(ctx):
     with Wire(), ctx.new_service(config("a", ADDRESS, AF_PACKET)) as service:
         wait_for(ctx, service, "up")
