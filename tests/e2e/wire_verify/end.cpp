@@ -13,7 +13,8 @@
 // A side's part of a round. All requests of both sides are in flight together, on all queue pairs;
 // each must complete once, with its own status, length and immediate value, before the time is up.
 // The memory is compared as a whole: what lies between two messages must not have changed either.
-// A datagram's first 40 bytes go to a place of their own behind the region.
+// A datagram's first 40 bytes go to a place of their own behind the region. On UC, where messages
+// may be lost, SENDs go to buffers behind the region, too, and UcRound judges what has come.
 
 namespace vrdma::wire_verify {
 
@@ -26,6 +27,7 @@ namespace {
 
 constexpr std::uint32_t kGrhBytes = 40;
 constexpr std::uint64_t kPatienceNs = 60'000'000'000;  // retries of a slow peer included
+constexpr std::uint64_t kQuietNs = 1'000'000'000;      // what has not come by then is lost
 constexpr std::uint64_t kReceive = 1U << 16U;          // in a work request's id
 
 std::uint64_t word_at(std::span<const std::byte> memory, std::size_t offset) {
@@ -52,8 +54,10 @@ Result<End> End::create(const verbs_util::DeviceOptions& device, const PlanOptio
         return tl::make_unexpected(opened.error());
     }
     end.device_ = std::move(*opened);
+    const std::size_t slots =
+        end.uc() ? std::size_t{options.queue_pairs} * kMaxOperations * options.max_size : 0;
     auto memory = verbs_util::Buffer::allocate(verbs_util::MemoryKind::kMmap,
-                                               kRegionBytes + kMaxOperations * kGrhBytes);
+                                               kRegionBytes + kMaxOperations * kGrhBytes + slots);
     auto pd = verbs_util::allocate_pd(*end.device_);
     if (!memory || !pd) {
         return tl::make_unexpected(!memory ? memory.error() : pd.error());
@@ -107,6 +111,11 @@ Result<void> End::connect(const std::vector<verbs_util::QueuePairAddress>& remot
             return done;
         }
     }
+    for (std::size_t number = 0; uc() && number < queue_pairs_.size() * kMaxOperations; ++number) {
+        if (auto done = post_slot(number); !done) {
+            return done;
+        }
+    }
     return {};
 }
 
@@ -118,6 +127,13 @@ Result<void> End::prepare(std::uint64_t round) {
         fill(expected_[side], options_, round, side);
     }
     std::ranges::copy(expected_[side_], region().begin());
+    if (uc()) {
+        uc_round_ = UcRound(operations_, side_, {expected_[0], expected_[1]});
+        for (std::size_t number = 0; number < queue_pairs_.size() * kMaxOperations; ++number) {
+            std::ranges::fill(slot(number), kUntouched);  // nothing is on its way
+        }
+        return {};
+    }
     apply(operations_, {expected_[0], expected_[1]});
     for (std::size_t index = 0; index < operations_.size(); ++index) {
         if (operations_[index].initiator != side_ && takes_receive(operations_[index].opcode)) {
@@ -192,7 +208,7 @@ Result<void> End::transfer() {
                 return done;
             }
             ++missing;
-        } else if (takes_receive(operations_[index].opcode)) {
+        } else if (takes_receive(operations_[index].opcode) && !uc()) {
             ++missing;
         }
     }
@@ -211,6 +227,12 @@ Result<void> End::transfer() {
                             fmt::format("round {}: {} completions are missing", round_, missing));
             }
             spinner.idle();
+            continue;
+        }
+        if (uc() && (completion.wr_id & kReceive) != 0) {
+            if (auto right = take_arrival(completion); !right) {
+                return right;
+            }
             continue;
         }
         if (auto right = check(completion); !right) {
@@ -261,7 +283,78 @@ Result<void> End::check(const ibv_wc& completion) {
     return {};
 }
 
+std::span<std::byte> End::slot(std::size_t number) const {
+    std::byte* const first = memory_.data() + kRegionBytes + kMaxOperations * kGrhBytes;
+    return {first + number * options_.max_size, options_.max_size};
+}
+
+Result<void> End::post_slot(std::size_t number) {
+    const auto bytes = slot(number);
+    std::ranges::fill(bytes, kUntouched);
+    ibv_sge part{reinterpret_cast<std::uintptr_t>(bytes.data()), options_.max_size, mr_->lkey};
+    ibv_recv_wr request{};
+    request.wr_id = number | kReceive;
+    request.sg_list = &part;
+    request.num_sge = 1;
+    ibv_recv_wr* bad = nullptr;
+    const int error = ibv_post_recv(queue_pairs_[number / kMaxOperations].get(), &request, &bad);
+    return error == 0 ? Result<void>{} : fail_errno(ErrorKind::kTransfer, "ibv_post_recv", error);
+}
+
+Result<void> End::take_arrival(const ibv_wc& completion) {
+    const std::size_t number = completion.wr_id & (kReceive - 1);
+    if (completion.status != IBV_WC_SUCCESS) {
+        return fail(ErrorKind::kTransfer, fmt::format("round {}: a receive: {}", round_,
+                                                      verbs_util::describe_completion(completion)));
+    }
+    Arrival arrival;
+    arrival.queue_pair = static_cast<std::uint32_t>(number / kMaxOperations);
+    arrival.write = completion.opcode == IBV_WC_RECV_RDMA_WITH_IMM;
+    arrival.bytes = completion.byte_len;
+    arrival.buffer = slot(number);
+    if ((completion.wc_flags & IBV_WC_WITH_IMM) != 0) {
+        arrival.immediate = ntohl(completion.imm_data);
+    }
+    if (const auto wrong = uc_round_.take(arrival)) {
+        return fail(ErrorKind::kVerification, fmt::format("round {}: {}", round_, *wrong));
+    }
+    return post_slot(number);
+}
+
+Result<void> End::collect() {
+    std::uint64_t last = verbs_util::monotonic_ns();
+    verbs_util::Spinner spinner;
+    while (!uc_round_.complete() && verbs_util::monotonic_ns() - last < kQuietNs) {
+        ibv_wc completion{};
+        const int found = ibv_poll_cq(queue_.get(), 1, &completion);
+        if (found < 0) {
+            return fail(ErrorKind::kTransfer, "ibv_poll_cq failed");
+        }
+        if (found == 0) {
+            spinner.idle();
+            continue;
+        }
+        last = verbs_util::monotonic_ns();
+        if (auto right = take_arrival(completion); !right) {
+            return right;
+        }
+    }
+    return {};
+}
+
+Result<void> End::verify_uc() {
+    if (const auto wrong = uc_round_.check(region())) {
+        return fail(ErrorKind::kVerification, fmt::format("round {}: {}", round_, *wrong));
+    }
+    messages_ += uc_round_.told() + uc_round_.silent();
+    lost_ += uc_round_.told() - uc_round_.arrived() + uc_round_.silent() - uc_round_.found();
+    return {};
+}
+
 Result<void> End::verify() {
+    if (uc()) {
+        return verify_uc();
+    }
     const auto now = region();
     const auto& wanted = expected_[side_];
     if (std::memcmp(now.data(), wanted.data(), kRegionBytes) == 0) {

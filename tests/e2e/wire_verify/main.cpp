@@ -177,6 +177,10 @@ Result<void> run(Options options) {
         done = done ? in_step(*partner, "prepared", round) : done;
         done = done ? end->transfer() : done;
         done = done ? in_step(*partner, "transferred", round) : done;
+        if (done && options.plan.type == IBV_QPT_UC) {
+            done = end->collect();
+            done = done ? in_step(*partner, "collected", round) : done;
+        }
         done = done ? end->verify() : done;
         if (!done) {
             return done;
@@ -186,6 +190,9 @@ Result<void> run(Options options) {
         return done;
     }
     fmt::print("{} rounds, {} operations, every byte right\n", options.rounds, end->operations());
+    if (options.plan.type == IBV_QPT_UC) {
+        fmt::print("{} of {} messages to this side were lost\n", end->lost(), end->messages());
+    }
     return {};
 }
 

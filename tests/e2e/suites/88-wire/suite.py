@@ -136,11 +136,31 @@ def every_byte_is_right(ctx, transport, rounds, *options):
     ended = succeeds(ctx, WIRE_VERIFY, "-t", transport, "-n", rounds, "-q", 4, *options)
     contains(ended.client.output, "every byte right")
     contains(ended.server.output, "every byte right")
+    return ended
 
 
-# Not UC: nothing says when the last WRITE has arrived, or whether.
 for kind in ("rc", "ud"):
     add(SUITES, f"every_byte_of_{kind}_is_right", every_byte_is_right, kind, 200)
+
+
+def lost_messages(ended):
+    """How many of how many messages of UC were lost, both sides together."""
+    found = [re.search(r"(\d+) of (\d+) messages to this side were lost", side.output)
+             for side in (ended.client, ended.server)]
+    check(all(found), "a side does not say how many messages were lost")
+    lost, messages = (sum(int(match.group(i)) for match in found) for i in (1, 2))
+    print(f"{lost} of {messages} messages were lost", flush=True)
+    return lost, messages
+
+
+def what_arrives_of_uc_is_right(ctx, rounds, most_lost, *options):
+    """UC may lose; what arrives must be whole, in order and only once, and most must arrive."""
+    lost, messages = lost_messages(every_byte_is_right(ctx, "uc", rounds, *options))
+    check(lost <= most_lost * messages, f"more than {most_lost:.0%} were lost")
+    return lost
+
+
+add(SUITES, "every_byte_of_uc_that_arrives_is_right", what_arrives_of_uc_is_right, 100, 0.5)
 add((roce, vrdma), "every_byte_of_rc_mtu_256_is_right", every_byte_is_right, "rc", 50, "-m", 256)
 
 # -- faults ----------------------------------------------------------------------------------------
@@ -180,11 +200,20 @@ def every_byte_is_right_in_spite_of_faults(ctx, *options):
         every_byte_is_right(ctx, "rc", *options)
 
 
+def what_arrives_of_uc_is_right_in_spite_of_faults(ctx):
+    with faults(ctx):
+        # Each round that loses something waits for it.
+        lost = what_arrives_of_uc_is_right(ctx, 15, 0.9, "--max-size", 20000)
+    check(lost > 0, "nothing was lost")
+
+
 def perftest_in_spite_of_faults(ctx, program, size, *options):
     with faults(ctx):
         perftest(ctx, program, [size], "-s", size, *options)
 
 
+add((roce,), "every_byte_of_uc_that_arrives_is_right_in_spite_of_faults",
+    what_arrives_of_uc_is_right_in_spite_of_faults, timeout=90)
 add((*SUITES, auto), "every_byte_of_rc_is_right_in_spite_of_faults",
     every_byte_is_right_in_spite_of_faults, 200)
 add((roce, vrdma), "send_bw_xrc_in_spite_of_faults", perftest_in_spite_of_faults, "ib_send_bw",
