@@ -49,8 +49,9 @@ class Cm {
     [[nodiscard]] int bind(Lock& lock, const Call& call);
     [[nodiscard]] int bind_to(Lock& lock, const Id& id, const CmAddress& address);
     [[nodiscard]] int resolve(Lock& lock, const Call& call);
-    // The vNIC from which the destination can be reached; nullptr: none.
-    [[nodiscard]] CmService* towards(Lock& lock, const Id& id, CmAddress& destination);
+    // The vNIC from which the destination can be reached; nullptr: none, for the reason `status`.
+    [[nodiscard]] CmService* towards(Lock& lock, const Id& id, CmAddress& destination,
+                                     std::uint8_t& status);
     [[nodiscard]] int resolve_route(const Call& call);
     [[nodiscard]] int connect(Lock& lock, const Call& call);
     [[nodiscard]] int listen(Lock& lock, const Call& call);

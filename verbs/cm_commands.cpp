@@ -25,6 +25,20 @@ namespace {
 constexpr auto kConnectPatience = std::chrono::seconds(65);
 constexpr std::uint32_t kMostBacklog = 1024;
 
+const char* why_unreachable(std::uint8_t status) {
+    switch (status) {
+        case VRDMA_CM_NO_ROUTE:
+            return "the address is outside the prefix of the network's port, which has no gateway";
+        case VRDMA_CM_SILENT:
+            return "nobody behind the network's port answers for this address";
+        case VRDMA_CM_FULL:
+            return "the network's port knows too many neighbours";
+        default:
+            return "no vNIC of this network on this host has this address, and the network has no "
+                   "port to other hosts";
+    }
+}
+
 // The program's part of a message.
 void copy_parameters(const rdma_ucm_conn_param& from, vrdma_cm_message& to) {
     to.qpn = from.qp_num;
@@ -154,7 +168,7 @@ int Cm::bind_to(Lock& lock, const Id& id, const CmAddress& address) {
     return 0;
 }
 
-CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination) {
+CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination, std::uint8_t& status) {
     const std::vector<CmService*> candidates =
         id->service == nullptr ? living() : std::vector{id->service};
     if (destination.multicast()) {  // every vNIC can send there: its own, or the first
@@ -177,6 +191,7 @@ CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination) {
             mtu = answer->mtu;
             break;
         }
+        status = answer ? answer->status : std::uint8_t{VRDMA_CM_SILENT};
     }
     lock.lock();
     if (found != nullptr) {
@@ -202,13 +217,12 @@ int Cm::resolve(Lock& lock, const Call& call) {
             return error;
         }
     }
-    CmService* service = towards(lock, id, *destination);
+    std::uint8_t status = VRDMA_CM_UNREACHABLE;
+    CmService* service = towards(lock, id, *destination, status);
     if (service == nullptr) {
-        log(LogLevel::error,
-            "verb=rdma_resolve_addr address=%u.%u.%u.%u reason=\"no vNIC of this network on this "
-            "host has this address; rdma_cm connects the vNICs of one service only, use "
-            "out-of-band addresses between hosts\"",
-            destination->gid[12], destination->gid[13], destination->gid[14], destination->gid[15]);
+        log(LogLevel::error, "verb=rdma_resolve_addr address=%u.%u.%u.%u reason=\"%s\"",
+            destination->gid[12], destination->gid[13], destination->gid[14], destination->gid[15],
+            why_unreachable(status));
         push(id, RDMA_CM_EVENT_ADDR_ERROR, -EHOSTUNREACH);
         return 0;
     }
@@ -260,6 +274,7 @@ int Cm::connect(Lock& lock, const Call& call) {
     request.source_port = id->source.port;
     request.datagram = id->datagram() ? 1 : 0;
     request.psn = id->own_psn;
+    request.mtu = id->mtu;
     std::ranges::copy(id->destination.gid, request.address);
     id->responder_resources = request.responder_resources;
     id->initiator_depth = request.initiator_depth;

@@ -126,6 +126,10 @@ void Cm::rejected(const Id& id, const vrdma_cm_message& message) {
     }
     id->deadline.reset();
     id->step = CmStep::ended;
+    if (message.status == VRDMA_CM_UNREACHABLE) {
+        push(id, RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT);  // the other host does not answer
+        return;
+    }
     if (id->datagram()) {
         const int status =
             message.reason == VRDMA_CM_REASON_NO_LISTENER ? kSidrUnsupported : kSidrReject;

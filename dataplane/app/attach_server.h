@@ -29,6 +29,11 @@ class AttachServer {
                  platform::DeferredReclaimer& reclaimer, Place place, Empty empty);
     ~AttachServer();
 
+    // Before the first open(): their connections reach other hosts through these ports.
+    void open_wire(MadMailbox& mailbox, Ports& ports) {
+        manager_.open_wire(workers_, mailbox, ports);
+    }
+
     // Listens on `path` for drivers of the vNIC, and beside it for those that want connections.
     [[nodiscard]] tl::expected<void, control::ClaimError> open(
         const std::shared_ptr<AttachedVnic>& vnic, const std::string& path,

@@ -43,6 +43,13 @@ uint64_t random_number() {
 ConnectionManager::ConnectionManager(boost::asio::io_context& io)
     : io_(io), table_(random_number, ConnectionTable::Limits{}) {}
 
+void ConnectionManager::open_wire(const std::vector<platform::Worker*>& workers,
+                                  MadMailbox& mailbox, Ports& ports) {
+    wire_ = std::make_unique<WireConnections>(
+        io_, workers, mailbox, ports, table_,
+        [this](const ConnectionTable::Out& messages) { send(messages); });
+}
+
 tl::expected<void, control::ClaimError> ConnectionManager::open(
     const AttachedVnic& vnic, const std::string& path, const control::SocketAccess& access) {
     auto opened = TenantSocket::open(path, access);
@@ -57,6 +64,9 @@ tl::expected<void, control::ClaimError> ConnectionManager::open(
     const vrdma_gid_entry& gid = vnic.device.gids[kIpv4Gid];
     std::copy(std::begin(gid.gid), std::end(gid.gid), address.begin());
     table_.add_vnic(vnic.index, vnic.device.network, address, kMtu4096);
+    if (wire_) {
+        wire_->add_vnic(vnic, wire::Address::from_gid(gid.gid));
+    }
     accept(vnic.index);
     return {};
 }
@@ -138,14 +148,19 @@ void ConnectionManager::readable(uint32_t driver) {
 }
 
 void ConnectionManager::send(const ConnectionTable::Out& messages) {
-    for (const auto& [to, message] : messages) {
+    for (const ConnectionTable::Outgoing& outgoing : messages) {
+        const uint32_t to = outgoing.client;
+        if (to == ConnectionTable::kWire) {
+            wire_->post(outgoing);
+            continue;
+        }
         const auto found = drivers_.find(to);
         if (found == drivers_.end()) {
             continue;
         }
         Driver& driver = *found->second;
         const bool waits = !driver.unsent.empty();
-        driver.unsent.push_back(message);
+        driver.unsent.push_back(outgoing.message);
         if (driver.unsent.size() > kMostUnsent) {
             end(to, "it does not read its notices of connection management");
         } else if (!waits) {
@@ -207,6 +222,9 @@ void ConnectionManager::close(uint32_t vnic) {
         }
     }
     table_.remove_vnic(vnic);
+    if (wire_) {
+        wire_->remove_vnic(vnic);
+    }
 }
 
 void ConnectionManager::close_all() {

@@ -14,6 +14,7 @@
 
 #include "dataplane/app/connection.h"
 #include "dataplane/app/connection_table.h"
+#include "dataplane/app/wire_connections.h"
 #include "dataplane/control/configuration.h"
 #include "dataplane/control/socket_claim.h"
 
@@ -22,6 +23,10 @@ namespace vrdma::app {
 class ConnectionManager {
   public:
     explicit ConnectionManager(boost::asio::io_context& io);
+
+    // Connections with other hosts, through the ports; before the first open().
+    void open_wire(const std::vector<platform::Worker*>& workers, MadMailbox& mailbox,
+                   Ports& ports);
 
     [[nodiscard]] tl::expected<void, control::ClaimError> open(const AttachedVnic& vnic,
                                                                const std::string& path,
@@ -54,6 +59,7 @@ class ConnectionManager {
 
     boost::asio::io_context& io_;
     ConnectionTable table_;
+    std::unique_ptr<WireConnections> wire_;  // null: no port
     std::map<uint32_t, std::unique_ptr<Listener>> listeners_;
     std::map<uint32_t, std::unique_ptr<Driver>> drivers_;
     uint32_t last_driver_ = 0;

@@ -48,6 +48,7 @@ vrdma_cm_message passed_on(const vrdma_cm_message& from) {
     to.retry_count = from.retry_count;
     to.rnr_retry_count = from.rnr_retry_count;
     to.srq = from.srq;
+    to.datagram = from.datagram;
     to.private_bytes = from.private_bytes;
     std::memcpy(to.private_data, from.private_data, from.private_bytes);
     return to;
@@ -141,6 +142,10 @@ bool ConnectionTable::receive(uint32_t id, const vrdma_cm_message& message, Out&
             break;
         case VRDMA_CM_RESOLVE: {
             const Vnic* found = find_vnic(vnics_.at(client.vnic).network, message.address);
+            if (found == nullptr && wires_.contains(vnics_.at(client.vnic).network)) {
+                out[place] = {kWire, message, client.vnic, id};
+                return true;
+            }
             status = found == nullptr ? VRDMA_CM_UNREACHABLE : VRDMA_CM_OK;
             answer.mtu = found == nullptr ? 0 : std::min(found->mtu, vnics_.at(client.vnic).mtu);
             break;
@@ -230,7 +235,7 @@ vrdma_cm_status ConnectionTable::request(uint32_t id, const Client& client,
         return VRDMA_CM_INVALID;
     }
     if (find_vnic(own.network, message.address) == nullptr) {
-        return VRDMA_CM_UNREACHABLE;
+        return request_to_wire(id, client, message, answer, out);
     }
     Port port{own.network, {}, message.port_space, message.port};
     std::copy(std::begin(message.address), std::end(message.address), std::get<1>(port).begin());
@@ -270,6 +275,74 @@ vrdma_cm_status ConnectionTable::request(uint32_t id, const Client& client,
     return VRDMA_CM_OK;
 }
 
+vrdma_cm_status ConnectionTable::request_to_wire(uint32_t id, const Client& client,
+                                                 const vrdma_cm_message& message,
+                                                 vrdma_cm_message& answer, Out& out) {
+    Vnic& own = vnics_.at(client.vnic);
+    if (!wires_.contains(own.network)) {
+        return VRDMA_CM_UNREACHABLE;
+    }
+    if (own.connections >= limits_.connections) {
+        return VRDMA_CM_FULL;
+    }
+    const uint64_t number = new_connection();
+    connections_[number] = Connection{.requester = id,
+                                      .listener = kWire,
+                                      .requester_vnic = client.vnic,
+                                      .listener_vnic = client.vnic,
+                                      .port = {},
+                                      .requester_handle = message.handle,
+                                      .listener_handle = 0,
+                                      .step = Step::Requested,
+                                      .datagram = message.datagram != 0};
+    ++own.connections;
+    vrdma_cm_message request = passed_on(message);
+    request.connection = number;
+    request.port_space = message.port_space;
+    request.port = message.port;
+    request.source_port = message.source_port;
+    std::copy(std::begin(message.address), std::end(message.address), request.address);
+    out.push_back(addressed(connections_.at(number), true, request));
+    answer.connection = number;
+    return VRDMA_CM_OK;
+}
+
+vrdma_cm_status ConnectionTable::request_from_wire(uint32_t vnic, const vrdma_cm_message& message,
+                                                   uint64_t& number, Out& out) {
+    const auto own = vnics_.find(vnic);
+    if (own == vnics_.end()) {
+        return VRDMA_CM_UNREACHABLE;
+    }
+    const Port port{own->second.network, own->second.address, message.port_space, message.port};
+    const auto found = ports_.find(port);
+    if (found == ports_.end() || found->second.backlog == 0) {
+        return VRDMA_CM_REFUSED;
+    }
+    Reservation& listener = found->second;
+    if (listener.pending >= listener.backlog || own->second.connections >= limits_.connections) {
+        return VRDMA_CM_FULL;
+    }
+    number = new_connection();
+    connections_[number] = Connection{.requester = kWire,
+                                      .listener = listener.client,
+                                      .requester_vnic = vnic,
+                                      .listener_vnic = vnic,
+                                      .port = port,
+                                      .requester_handle = 0,
+                                      .listener_handle = listener.handle,
+                                      .step = Step::Requested,
+                                      .datagram = message.datagram != 0};
+    ++listener.pending;
+    ++own->second.connections;
+    vrdma_cm_message notice = passed_on(message);
+    notice.connection = number;
+    notice.port_space = message.port_space;
+    notice.port = message.source_port;
+    std::copy(std::begin(message.address), std::end(message.address), notice.address);
+    out.push_back(addressed(connections_.at(number), true, notice));
+    return VRDMA_CM_OK;
+}
+
 void ConnectionTable::notice(uint32_t id, const vrdma_cm_message& message, Out& out) {
     const auto found = connections_.find(message.connection);
     if (found == connections_.end()) {
@@ -304,7 +377,9 @@ void ConnectionTable::notice(uint32_t id, const vrdma_cm_message& message, Out& 
     if (!permitted) {
         return;
     }
-    out.push_back(addressed(connection, !listener, passed_on(message)));
+    vrdma_cm_message passed = passed_on(message);
+    passed.status = id == kWire ? message.status : 0;
+    out.push_back(addressed(connection, !listener, passed));
     if (last) {
         end(message.connection);
         return;
@@ -317,7 +392,8 @@ ConnectionTable::Outgoing ConnectionTable::addressed(const Connection& connectio
                                                      vrdma_cm_message message) {
     message.listener_side = to_listener ? 1 : 0;
     message.handle = to_listener ? connection.listener_handle : connection.requester_handle;
-    return {to_listener ? connection.listener : connection.requester, message};
+    return {to_listener ? connection.listener : connection.requester, message,
+            to_listener ? connection.listener_vnic : connection.requester_vnic};
 }
 
 // The program behind the listener has answered, or nobody waits for its answer any more.
@@ -334,7 +410,9 @@ void ConnectionTable::end(uint64_t number) {
     const auto found = connections_.find(number);
     leave_requested(found->second);
     --vnics_.at(found->second.requester_vnic).connections;
-    --vnics_.at(found->second.listener_vnic).connections;
+    if (!found->second.remote()) {
+        --vnics_.at(found->second.listener_vnic).connections;
+    }
     connections_.erase(found);
 }
 

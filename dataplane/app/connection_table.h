@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
@@ -23,10 +24,14 @@ class ConnectionTable {
         uint32_t reservations = 1024;  // of a vNIC
         uint32_t connections = 8192;   // of a vNIC, both ends counted
     };
-    // A message for a driver.
+    // Stands in a driver's place for whoever is on another host.
+    static constexpr uint32_t kWire = 0;
+    // A message for a driver or for another host.
     struct Outgoing {
         uint32_t client;
         vrdma_cm_message message;
+        uint32_t vnic = 0;   // to kWire: in whose name
+        uint32_t asker = 0;  // of a RESOLVE to kWire: the driver that waits for the answer
     };
     using Out = std::vector<Outgoing>;
 
@@ -35,13 +40,23 @@ class ConnectionTable {
     void add_vnic(uint32_t vnic, uint32_t network, const Address& address, uint8_t mtu);
     // Its clients must have been removed.
     void remove_vnic(uint32_t vnic);
-    // A driver of the vNIC; `client` is new.
+    // Addresses that are no vNIC's are on other hosts: what is for them goes to kWire.
+    void set_wire(uint32_t network) { wires_.insert(network); }
+    // A driver of the vNIC; `client` is new and not kWire.
     void add_client(uint32_t client, uint32_t vnic);
     // It went away: its listeners end, and the other ends of its connections are told.
     void remove_client(uint32_t client, Out& out);
 
     // False: this is no message of the contract, and the driver must be cut off.
     [[nodiscard]] bool receive(uint32_t client, const vrdma_cm_message& message, Out& out);
+
+    // Another host asks for a listener of the vNIC: `number` is of the new connection if OK.
+    [[nodiscard]] vrdma_cm_status request_from_wire(uint32_t vnic, const vrdma_cm_message& message,
+                                                    uint64_t& number, Out& out);
+    // About a connection, from its end on another host.
+    void receive_from_wire(const vrdma_cm_message& message, Out& out) {
+        notice(kWire, message, out);
+    }
 
     [[nodiscard]] size_t connections() const { return connections_.size(); }
     [[nodiscard]] size_t reservations() const { return ports_.size(); }
@@ -78,6 +93,9 @@ class ConnectionTable {
         uint32_t listener_handle = 0;
         Step step = Step::Requested;
         bool datagram = false;
+
+        // Its other end is on another host; then both vNICs are the same.
+        [[nodiscard]] bool remote() const { return requester == kWire || listener == kWire; }
     };
 
     void hello(Client& client, const vrdma_cm_message& message, vrdma_cm_message& answer);
@@ -89,6 +107,9 @@ class ConnectionTable {
     [[nodiscard]] vrdma_cm_status request(uint32_t id, const Client& client,
                                           const vrdma_cm_message& message, vrdma_cm_message& answer,
                                           Out& out);
+    [[nodiscard]] vrdma_cm_status request_to_wire(uint32_t id, const Client& client,
+                                                  const vrdma_cm_message& message,
+                                                  vrdma_cm_message& answer, Out& out);
     void notice(uint32_t id, const vrdma_cm_message& message, Out& out);
     // A message for one end of it.
     [[nodiscard]] static Outgoing addressed(const Connection& connection, bool to_listener,
@@ -103,6 +124,7 @@ class ConnectionTable {
     std::map<uint32_t, Vnic> vnics_;
     std::unordered_map<uint32_t, Client> clients_;
     std::map<Port, Reservation> ports_;
+    std::set<uint32_t> wires_;  // networks with a port
     std::unordered_map<uint64_t, Connection> connections_;
 };
 

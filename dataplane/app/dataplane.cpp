@@ -157,6 +157,11 @@ tl::expected<std::unique_ptr<Dataplane>, std::string> Dataplane::start(
             dataplane->workers_.back()->add_link(*served.link, wire);
         }
     }
+    if (!configuration.ports.empty()) {
+        // The steering brings queue pair 1 to the first worker.
+        dataplane->mads_ = std::make_unique<MadMailbox>();
+        dataplane->shards_.front()->wire().set_mad_receiver(*dataplane->mads_);
+    }
     for (uint32_t i = 0; i < shards; ++i) {
         if (!platform::launch_worker(i, run_worker, dataplane->workers_[i].get())) {
             return tl::unexpected(fmt::format("worker {} did not start", i));

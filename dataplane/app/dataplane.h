@@ -7,6 +7,7 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/app/mad_mailbox.h"
 #include "dataplane/app/ports.h"
 #include "dataplane/app/steering.h"
 #include "dataplane/control/configuration.h"
@@ -28,6 +29,8 @@ class Dataplane {
     void finish_jobs();
     [[nodiscard]] const std::vector<platform::Worker*>& workers() const { return worker_list_; }
     [[nodiscard]] Ports& ports() { return *ports_; }
+    // What comes for queue pair 1 of a vNIC; there are ports.
+    [[nodiscard]] MadMailbox& mads() { return *mads_; }
     [[nodiscard]] platform::DeferredReclaimer& reclaimer() { return reclaimer_; }
     [[nodiscard]] const std::string& eal_mode() const { return eal_mode_; }
     [[nodiscard]] const ShardLimits& shard_limits() const { return limits_; }
@@ -55,6 +58,7 @@ class Dataplane {
     std::vector<platform::Worker*> worker_list_;
     WakeWorkers waker_{worker_list_};
     std::unique_ptr<QueuePairSteering> steering_;
+    std::unique_ptr<MadMailbox> mads_;
     std::unique_ptr<Ports> ports_;
     std::unique_ptr<Fabric> fabric_;
     std::vector<std::unique_ptr<Arena>> arenas_;

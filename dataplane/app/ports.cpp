@@ -144,6 +144,17 @@ void add_counters(const LinkPart& part, std::vector<Counter>& to) {
     }
 }
 
+void add_counters(const CmCounters& counters, std::vector<Counter>& to) {
+    for (size_t i = 0; i < kCmCounterCount; ++i) {
+        const CmCounterText text = cm_counter_text(static_cast<CmCounter>(i));
+        sum(to, std::string(text.name), counters.value[i], std::string(text.help));
+    }
+    for (size_t i = 0; i < wire::kDropReasonCount; ++i) {
+        const auto reason = static_cast<wire::DropReason>(i);
+        sum(to, "dropped_" + std::string(wire::drop_reason_name(reason)), counters.dropped[i], "");
+    }
+}
+
 }  // namespace
 
 tl::expected<std::unique_ptr<Ports>, std::string> Ports::make(
@@ -266,6 +277,20 @@ void Ports::set_addresses(uint32_t network, std::vector<net::LocalAddress> addre
     }
 }
 
+std::vector<uint32_t> Ports::networks() const {
+    std::vector<uint32_t> found;
+    for (const auto& port : ports_) {
+        found.push_back(port->network_id);
+    }
+    return found;
+}
+
+uint32_t Ports::mtu(uint32_t network) const {
+    const auto same = std::find_if(ports_.begin(), ports_.end(),
+                                   [&](const auto& p) { return p->network_id == network; });
+    return same == ports_.end() ? 0 : (*same)->device->mtu();
+}
+
 void Ports::set_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
                        std::function<void()> done) {
     struct Nothing {};
@@ -343,6 +368,9 @@ void Ports::describe(std::function<void(std::vector<control::PortInfo>)> done) c
                     for (const net::NeighbourInfo& neighbour : parts[i].known) {
                         add_neighbour(neighbour, info.neighbours);
                     }
+                }
+                if (connection_counters_) {
+                    add_counters(connection_counters_(info.network_id), info.counters);
                 }
             }
             std::sort(result.begin(), result.end(),

@@ -12,6 +12,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <tl/expected.hpp>
 
+#include "dataplane/app/cm_counters.h"
 #include "dataplane/app/port_capture.h"
 #include "dataplane/app/port_path.h"
 #include "dataplane/control/configuration.h"
@@ -48,6 +49,15 @@ class Ports {
     // Who is behind the port of a network.
     void set_addresses(uint32_t network, std::vector<net::LocalAddress> addresses);
 
+    [[nodiscard]] std::vector<uint32_t> networks() const;
+    // The longest IP packet of the network's port; 0: it has none.
+    [[nodiscard]] uint32_t mtu(uint32_t network) const;
+    // What connection management counts for the port of a network.
+    using ConnectionCounters = std::function<const CmCounters&(uint32_t network)>;
+    void set_connection_counters(ConnectionCounters counters) {
+        connection_counters_ = std::move(counters);
+    }
+
     // Puts the faults between every link of the port and its device, or takes them away; then
     // calls `done`. The port exists.
     void set_faults(std::string_view name, const std::optional<control::PortFaults>& faults,
@@ -82,6 +92,7 @@ class Ports {
     std::vector<std::unique_ptr<Port>> ports_;
     std::unique_ptr<boost::asio::steady_timer> timer_;
     const Workers* workers_ = nullptr;
+    ConnectionCounters connection_counters_;
 };
 
 }  // namespace vrdma::app

@@ -205,6 +205,9 @@ tl::expected<void, std::string> Service::begin() {
         io_, dataplane_->workers(), dataplane_->reclaimer(),
         [this](const AttachedVnic& v) { return place(v); },
         [this](uint32_t index) { vnic_is_empty(index); });
+    if (!configuration_.ports.empty()) {
+        attach_->open_wire(dataplane_->mads(), dataplane_->ports());
+    }
     if (auto view = open_system_view(); !view) {
         return view;
     }

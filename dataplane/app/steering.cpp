@@ -4,6 +4,7 @@
 
 #include "dataplane/device/limits.h"
 #include "dataplane/wire/bytes.h"
+#include "dataplane/wire/cm_message.h"
 #include "dataplane/wire/network.h"
 #include "dataplane/wire/parse.h"
 #include "driver/abi/command.h"
@@ -36,9 +37,12 @@ void QueuePairSteering::steer(std::span<const PacketBuffer> frames,
             case wire::FrameKind::Roce: {
                 const uint32_t qpn = destination_qpn(frame);
                 const uint32_t place = qpns_.decrypt(qpn) & kSlotMask;
-                // Any worker may have members of a group.
-                workers[i] = qpn == VRDMA_MCAST_QPN ? PacketSteering::kEveryWorker
-                                                    : static_cast<uint16_t>(place % shards_);
+                if (qpn == VRDMA_MCAST_QPN) {
+                    workers[i] = PacketSteering::kEveryWorker;  // any may have members of a group
+                } else {
+                    workers[i] = qpn == wire::kGsiQpn ? kAnsweringWorker
+                                                      : static_cast<uint16_t>(place % shards_);
+                }
                 break;
             }
             case wire::FrameKind::Arp:

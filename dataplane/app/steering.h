@@ -1,5 +1,5 @@
 // Which worker a frame from a port is for: RoCEv2 packets go to the shard of their queue pair, what
-// concerns neighbours to everybody, the rest to the worker that answers.
+// concerns neighbours to everybody, the rest, and queue pair 1, to the worker that answers.
 #pragma once
 
 #include <cstdint>

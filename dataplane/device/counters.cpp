@@ -96,6 +96,25 @@ CounterText counter_text(Counter counter) {
             return {"commands_executed", "commands done"};
         case Counter::CommandsRejected:
             return {"commands_rejected", "commands refused"};
+        case Counter::MadsReceived:
+            return {"mads_received", "management datagrams from other hosts"};
+        case Counter::MadsSent:
+            return {"mads_sent", "management datagrams to other hosts"};
+        case Counter::MadsUnsent:
+            return {"mads_unsent", "management datagrams for which there was no way or no room"};
+        case Counter::MadDroppedOpcode:
+            return {"mad_dropped_opcode", "to queue pair 1: not a datagram of one packet"};
+        case Counter::MadDroppedQkey:
+            return {"mad_dropped_qkey", "to queue pair 1: not its Q_Key"};
+        case Counter::MadDroppedSource:
+            return {"mad_dropped_source", "to queue pair 1: from another one than 1"};
+        case Counter::MadDroppedLength:
+            return {"mad_dropped_length", "to queue pair 1: not 256 bytes"};
+        case Counter::MadDroppedFull:
+            return {"mad_dropped_full",
+                    "to queue pair 1: connection management was too slow to take them"};
+        case Counter::MadDroppedTenant:
+            return {"mad_dropped_tenant", "datagrams of programs for a queue pair 1"};
         case Counter::Count:
             break;
     }

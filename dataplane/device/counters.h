@@ -52,6 +52,15 @@ enum class Counter : uint16_t {
     Kicks,
     CommandsExecuted,
     CommandsRejected,
+    MadsReceived,
+    MadsSent,
+    MadsUnsent,
+    MadDroppedOpcode,
+    MadDroppedQkey,
+    MadDroppedSource,
+    MadDroppedLength,
+    MadDroppedFull,
+    MadDroppedTenant,
     Count,
 };
 

@@ -748,6 +748,10 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     if (!index) {
         return false;
     }
+    if (slice.destination_qpn == wire::kGsiQpn) [[unlikely]] {
+        state_.counters[qp.vnic].add(Counter::MadDroppedTenant);
+        return true;  // management is the service's alone; who sends datagrams is not told
+    }
     Attached& attached = links_[*index];
     const wire::Address destination = wire::Address::from_gid(slice.remote_gid.gid);
     const wire::Address own = own_address(qp, destination);

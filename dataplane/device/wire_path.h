@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dataplane/device/mad.h"
 #include "dataplane/device/multicast.h"
 #include "dataplane/device/queue_pairs.h"
 #include "dataplane/device/remote.h"
@@ -56,6 +57,15 @@ class WirePath final : public net::PacketReceiver {
     // room for one more.
     [[nodiscard]] bool join(uint32_t slot, const vrdma_gid_entry& group);
     void leave(uint32_t slot, const vrdma_gid_entry& group);
+    // Before the first turn: who gets what comes for queue pair 1. Nobody: it is dropped.
+    void set_mad_receiver(MadReceiver& receiver) { mads_ = &receiver; }
+    // Sends it from a vNIC's queue pair 1 to the peer's. Lost when no port leads there or there is
+    // no room, as anywhere on the way.
+    void send_mad(const Mad& mad);
+    // Can the peer be reached from the vNIC's address? Asks its neighbour when nobody has. With an
+    // `mtu` of the port, unless there is no way.
+    [[nodiscard]] Reach reach(uint32_t vnic, const wire::Address& own, const wire::Address& peer,
+                              uint32_t& mtu);
 
     // When the next turn is needed for what belongs to no queue pair.
     [[nodiscard]] Instant next_deadline() const;
@@ -126,6 +136,7 @@ class WirePath final : public net::PacketReceiver {
     void receive_one(net::Link& link, net::ReceivedPacket& received);
     void receive_datagram(uint32_t vnic, const wire::Packet& packet);
     void receive_from_group(uint32_t network, const wire::Packet& packet);
+    void receive_mad(uint32_t vnic, const wire::Packet& packet);
     // A packet of its peer. True: the buffer is kept.
     [[nodiscard]] bool dispatch(uint32_t slot, Remote& remote, const wire::Packet& packet,
                                 const PacketBuffer& buffer);
@@ -152,6 +163,7 @@ class WirePath final : public net::PacketReceiver {
     std::vector<uint32_t> free_held_;
     std::array<KnownHop, 64> known_hops_{};
     uint32_t datagram_psn_ = 0;
+    MadReceiver* mads_ = nullptr;
 };
 
 }  // namespace vrdma

@@ -120,6 +120,10 @@ void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
         return;
     }
     if (packet.info().service == wire::Service::Ud) {
+        if (packet.bth.dqpn == wire::kGsiQpn) [[unlikely]] {
+            receive_mad(received.vnic, packet);
+            return;
+        }
         receive_datagram(received.vnic, packet);
         return;
     }

@@ -75,6 +75,7 @@ class EthdevPort {
     // Worker i's own end.
     [[nodiscard]] PacketPort& queue(uint32_t worker);
     [[nodiscard]] EthdevStatus status() const;
+    [[nodiscard]] uint32_t mtu() const { return mtu_.load(std::memory_order_relaxed); }
     [[nodiscard]] const EthdevSettings& settings() const { return settings_; }
 
   private:

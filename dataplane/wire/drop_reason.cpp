@@ -121,6 +121,28 @@ constexpr Text text_of(DropReason reason) {
             return {"query_checksum", "the checksum is wrong"};
         case DropReason::QueryGroup:
             return {"query_group", "asks about an address that is no group's"};
+        case DropReason::MadLength:
+            return {"mad_length", "not the 256 bytes of a management datagram"};
+        case DropReason::MadVersion:
+            return {"mad_version", "another base version than 1"};
+        case DropReason::MadClass:
+            return {"mad_class", "another class than communication management"};
+        case DropReason::MadClassVersion:
+            return {"mad_class_version", "another version of communication management than 2"};
+        case DropReason::MadMethod:
+            return {"mad_method", "another method than Send"};
+        case DropReason::CmAttribute:
+            return {"cm_attribute", "not a message of communication management that we speak"};
+        case DropReason::CmMtu:
+            return {"cm_mtu", "a path MTU that does not exist"};
+        case DropReason::CmAbout:
+            return {"cm_about", "about a message that does not exist"};
+        case DropReason::CmInfoLength:
+            return {"cm_info_length", "additional information beyond its field"};
+        case DropReason::CmIpVersion:
+            return {"cm_ip_version", "another version of rdma_cm's header than 0"};
+        case DropReason::CmIpFamily:
+            return {"cm_ip_family", "neither IPv4 nor IPv6 in rdma_cm's header"};
         case DropReason::kCount:
             break;
     }

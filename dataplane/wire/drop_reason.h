@@ -62,6 +62,17 @@ enum class DropReason : uint8_t {
     QuerySource,         // MLD: not a link-local address
     QueryChecksum,       // the checksum is wrong
     QueryGroup,          // asks about an address that is no group's
+    MadLength,           // not the 256 bytes of a management datagram
+    MadVersion,          // another base version than 1
+    MadClass,            // another class than communication management
+    MadClassVersion,     // another version of it than 2
+    MadMethod,           // another method than Send
+    CmAttribute,         // not a message that we speak
+    CmMtu,               // a path MTU that does not exist
+    CmAbout,             // about a message that does not exist
+    CmInfoLength,        // additional information beyond its field
+    CmIpVersion,         // another version of rdma_cm's header than 0
+    CmIpFamily,          // neither IPv4 nor IPv6 in it
     kCount,
 };
 

@@ -16,7 +16,8 @@
 
 enum vrdma_cm_type {
     VRDMA_CM_HELLO = 1,   /* version; answer: address, mtu of the vNIC */
-    VRDMA_CM_RESOLVE = 2, /* address: is it a vNIC of this network on this service? */
+    VRDMA_CM_RESOLVE = 2, /* address: a vNIC of this network on this service, or a host that its
+                             port reaches? answer: mtu of the path */
     VRDMA_CM_RESERVE = 3, /* handle, port_space, port (0: any); answer: port */
     VRDMA_CM_LISTEN = 4,  /* handle of a reservation, backlog */
     VRDMA_CM_RELEASE = 5, /* handle: the reservation and its listener end */
@@ -37,9 +38,12 @@ enum vrdma_cm_status {
     VRDMA_CM_OK = 0,
     VRDMA_CM_INVALID = 1,     /* a field is out of its range, or the handle is in use or unknown */
     VRDMA_CM_IN_USE = 2,      /* somebody has this port of the vNIC */
-    VRDMA_CM_UNREACHABLE = 3, /* no vNIC of this network on this service has the address */
+    VRDMA_CM_UNREACHABLE = 3, /* no vNIC of this network on this service has the address, and the
+                                 network has no port. In a REJECT: the other host did not answer */
     VRDMA_CM_REFUSED = 4,     /* nobody listens there */
     VRDMA_CM_FULL = 5,        /* the listener's backlog, or a quota */
+    VRDMA_CM_NO_ROUTE = 6,    /* outside the port's prefix, and it has no gateway */
+    VRDMA_CM_SILENT = 7,      /* nobody behind the port answers for the address */
 };
 
 enum {

@@ -23,7 +23,8 @@ VERBS = [
     "ibv_devices", "ibv_devinfo", "ibv_rc_pingpong", "ibv_uc_pingpong", "ibv_ud_pingpong",
     "ibv_srq_pingpong"
 ]
-PROGRAMS = [*PERFTEST, *VERBS, "ip", "tc", "rdma", "ping"]
+RDMACM = ["rping", "ucmatose", "udaddy"]
+PROGRAMS = [*PERFTEST, *VERBS, *RDMACM, "ip", "tc", "rdma", "ping"]
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 # Opened by name while programs run, so ldd does not know them.
 OPENED_LATER = ["/lib/x86_64-linux-gnu/libgcc_s.so.1"]

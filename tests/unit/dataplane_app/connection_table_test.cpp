@@ -357,5 +357,168 @@ TEST_F(Table, driver_connects_to_itself) {
     EXPECT_EQ(ready[0].message.listener_side, 1);
 }
 
+// -- other hosts
+// -----------------------------------------------------------------------------------
+
+class WiredTable : public Table {
+  protected:
+    static constexpr uint32_t kWire = ConnectionTable::kWire;
+    WiredTable() { table_.set_wire(kBlue); }
+    vrdma_cm_message resolve(uint8_t last) const {
+        vrdma_cm_message question = message(VRDMA_CM_RESOLVE);
+        std::ranges::copy(address(last), question.address);
+        question.tag = 42;
+        return question;
+    }
+    // Another host asks for the listener of 2.
+    Out request_from_wire(uint16_t port = kPort) {
+        vrdma_cm_message made = request_to(address(99));
+        made.port = port;
+        made.source_port = 555;
+        Out out;
+        status_ = table_.request_from_wire(1, made, number_of_connection_, out);
+        return out;
+    }
+    vrdma_cm_status status_ = VRDMA_CM_OK;
+    uint64_t number_of_connection_ = 0;
+};
+
+TEST_F(WiredTable, address_of_nobody_here_is_asked_for_on_the_wire) {
+    const Out out = say(1, resolve(99));
+    ASSERT_EQ(out.size(), 1U) << "it was answered already";
+    EXPECT_EQ(out[0].client, kWire);
+    EXPECT_EQ(out[0].vnic, 0U);
+    EXPECT_EQ(out[0].asker, 1U);
+    EXPECT_EQ(out[0].message.tag, 42U);
+}
+
+TEST_F(WiredTable, address_of_a_vnic_is_answered_at_once) {
+    EXPECT_EQ(say(1, resolve(2)).at(0).client, 1U);
+}
+
+TEST_F(WiredTable, network_without_a_port_reaches_no_other_host) {
+    EXPECT_EQ(say(3, resolve(99)).at(0).message.status, VRDMA_CM_UNREACHABLE);
+    EXPECT_EQ(say(3, request_to(address(99))).at(0).message.status, VRDMA_CM_UNREACHABLE);
+}
+
+TEST_F(WiredTable, request_goes_to_the_wire_in_the_vnics_name) {
+    vrdma_cm_message made = request_to(address(99));
+    made.source_port = 555;
+    const Out out = say(1, made);
+    ASSERT_EQ(out.size(), 2U);
+    EXPECT_EQ(out[0].message.status, VRDMA_CM_OK);
+    EXPECT_EQ(out[1].client, kWire);
+    EXPECT_EQ(out[1].vnic, 0U);
+    EXPECT_EQ(out[1].message.connection, out[0].message.connection);
+    EXPECT_EQ(out[1].message.port, kPort);
+    EXPECT_EQ(out[1].message.source_port, 555);
+    EXPECT_EQ(out[1].message.port_space, kTcp);
+    EXPECT_EQ(0, std::memcmp(out[1].message.address, address(99).data(), 16));
+}
+
+TEST_F(WiredTable, answer_from_the_wire_reaches_the_requester) {
+    const uint64_t connection = say(1, request_to(address(99))).at(0).message.connection;
+    Out out;
+    vrdma_cm_message reject = about(connection, VRDMA_CM_REJECT, true);
+    reject.status = VRDMA_CM_UNREACHABLE;
+    table_.receive_from_wire(reject, out);
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].client, 1U);
+    EXPECT_EQ(out[0].message.handle, 77U);
+    EXPECT_EQ(out[0].message.status, VRDMA_CM_UNREACHABLE);
+    EXPECT_EQ(table_.connections(), 0U);
+}
+
+TEST_F(WiredTable, driver_does_not_speak_for_the_wire) {
+    const uint64_t connection = say(1, request_to(address(99))).at(0).message.connection;
+    EXPECT_TRUE(say(1, about(connection, VRDMA_CM_REPLY, true)).empty());
+    EXPECT_TRUE(say(2, about(connection, VRDMA_CM_REPLY, true)).empty());
+    listen(2);
+    const uint64_t here = say(1, request_to(address(2))).at(0).message.connection;
+    vrdma_cm_message reject = about(here, VRDMA_CM_REJECT, true);
+    reject.status = VRDMA_CM_UNREACHABLE;
+    EXPECT_EQ(say(2, reject).at(0).message.status, 0) << "only the wire times out";
+}
+
+TEST_F(WiredTable, wire_does_not_speak_about_connections_of_this_host) {
+    listen(2);
+    const uint64_t connection = request();
+    Out out;
+    table_.receive_from_wire(about(connection, VRDMA_CM_REPLY, true), out);
+    table_.receive_from_wire(about(connection, VRDMA_CM_REJECT, false), out);
+    EXPECT_TRUE(out.empty());
+}
+
+TEST_F(WiredTable, request_from_the_wire_reaches_the_listener) {
+    listen(2);
+    const Out out = request_from_wire();
+    ASSERT_EQ(status_, VRDMA_CM_OK);
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].client, 2U);
+    EXPECT_EQ(out[0].message.connection, number_of_connection_);
+    EXPECT_EQ(out[0].message.handle, 5U);
+    EXPECT_EQ(out[0].message.port, 555);
+    const Out replied = say(2, about(number_of_connection_, VRDMA_CM_REPLY, true));
+    ASSERT_EQ(replied.size(), 1U);
+    EXPECT_EQ(replied[0].client, kWire);
+    EXPECT_EQ(replied[0].vnic, 1U);
+}
+
+TEST_F(WiredTable, request_from_the_wire_to_nobody_is_refused) {
+    request_from_wire();
+    EXPECT_EQ(status_, VRDMA_CM_REFUSED);
+    listen(2);
+    request_from_wire(kPort + 1);
+    EXPECT_EQ(status_, VRDMA_CM_REFUSED);
+    EXPECT_EQ(table_.connections(), 0U);
+}
+
+TEST_F(WiredTable, connections_with_other_hosts_count_once) {
+    listen(2);
+    request_from_wire();
+    const uint64_t first = number_of_connection_;
+    request_from_wire();
+    EXPECT_EQ(status_, VRDMA_CM_OK);
+    request_from_wire();
+    EXPECT_EQ(status_, VRDMA_CM_FULL) << "the vNIC may have two";
+    Out out;
+    table_.receive_from_wire(about(first, VRDMA_CM_REJECT, false), out);
+    request_from_wire();
+    EXPECT_EQ(status_, VRDMA_CM_OK);
+}
+
+TEST_F(WiredTable, requests_to_other_hosts_have_the_vnics_quota) {
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(say(1, request_to(address(99))).at(0).message.status, VRDMA_CM_OK);
+    }
+    EXPECT_EQ(say(1, request_to(address(99))).at(0).message.status, VRDMA_CM_FULL);
+}
+
+TEST_F(WiredTable, backlog_holds_for_requests_from_the_wire) {
+    listen(2, 1);
+    request_from_wire();
+    EXPECT_EQ(status_, VRDMA_CM_OK);
+    request_from_wire();
+    EXPECT_EQ(status_, VRDMA_CM_FULL);
+}
+
+TEST_F(WiredTable, driver_that_dies_ends_its_connections_with_other_hosts) {
+    say(1, request_to(address(99)));
+    listen(2);
+    request_from_wire();
+    say(2, about(number_of_connection_, VRDMA_CM_REPLY, true));
+    Out out;
+    table_.remove_client(1, out);
+    table_.remove_client(2, out);
+    ASSERT_EQ(out.size(), 2U);
+    EXPECT_EQ(out[0].client, kWire);
+    EXPECT_EQ(out[0].vnic, 0U);
+    EXPECT_EQ(out[0].message.type, VRDMA_CM_REJECT);
+    EXPECT_EQ(out[1].client, kWire);
+    EXPECT_EQ(out[1].vnic, 1U);
+    EXPECT_EQ(out[1].message.type, VRDMA_CM_DISCONNECT);
+    EXPECT_EQ(table_.connections(), 0U);
+}
+
 }  // namespace
 }  // namespace vrdma::app

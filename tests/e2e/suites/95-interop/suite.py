@@ -11,9 +11,11 @@ WRITE and SEND sends data and the client of READ receives it; in the pingpongs b
 import functools
 import os
 import pathlib
+import random
 import re
 import subprocess
 import tempfile
+import time
 
 from harness.suite import Service, Skip, Suite, check, contains, equal
 from lab.tree import Tree
@@ -170,6 +172,103 @@ for way in ("serves", "asks"):
 add_perftest("both_ways", "asks", "ib_write_bw", ["-b", "-s", 65536, "-n", 20], 65536)
 add_perftest("both_ways", "asks", "ib_send_bw", ["-b", "-s", 65536, "-n", 20], 65536)
 add_perftest("second_vnic", "serves", "ib_write_bw", ["-s", 4096, "-n", 50], 4096, vnic="b")
+
+# -- rdma_cm ---------------------------------------------------------------------------------------
+
+RDMA_CM_PORTS = range(7300, 7400)
+VNIC = ADDRESSES["a"]
+# What clients say when the server, which has just been started, does not listen yet.
+NOT_YET = ("REJECTED", "UNREACHABLE", "Unexpected CM event", "Connection refused")
+
+
+def connects(ctx, role, server_words, client_words, timeout=60):
+    """A server by its address, then clients until it listens; (server's, client's) Ended."""
+    server, client = sides(ctx, role)
+    serving = server.start(*server_words)
+    for _ in range(20):
+        asked = client.start(*client_words).wait(timeout)
+        if not any(word in asked.output for word in NOT_YET):
+            break
+        time.sleep(0.3)
+    served = serving.wait(20)
+    for ended in (served, asked):
+        print(ended.describe(), flush=True)
+        check(ended.status == 0, f"exit status {ended.status}, expected 0")
+    return served, asked
+
+
+def address_of_server(ctx, role):
+    return VNIC if role == "serves" else ctx.surroundings.guest.address
+
+
+def rping(ctx, role, *options):
+    address = address_of_server(ctx, role)
+    common = ["-p", random.choice(RDMA_CM_PORTS), "-a", address, "-C", 20, "-V", *options]
+    connects(ctx, role, ["rping", "-s", *common], ["rping", "-c", *common])
+
+
+def ucmatose(ctx, role, connections):
+    address = address_of_server(ctx, role)
+    common = ["-p", random.choice(RDMA_CM_PORTS), "-c", connections, "-C", 5, "-S", 100]
+    for ended in connects(ctx, role, ["ucmatose", "-b", address, *common],
+                          ["ucmatose", "-s", address, *common]):
+        contains(ended.output, "return status 0")
+
+
+def udaddy(ctx, role):
+    address = address_of_server(ctx, role)
+    common = ["-p", random.choice(RDMA_CM_PORTS), "-c", 4, "-C", 10, "-S", 100]
+    for ended in connects(ctx, role, ["udaddy", "-b", address, *common],
+                          ["udaddy", "-s", address, *common]):
+        contains(ended.output, "return status 0")
+
+
+def perftest_with_rdma_cm(ctx, role, program):
+    address = address_of_server(ctx, role)
+    common = [program, "-R", "-F", "-n", 50, "-s", 5001, "-p", random.choice(RDMA_CM_PORTS)]
+    _, client = connects(ctx, role, common, [*common, address])
+    equal(rows(client.output), [5001], "the sizes that the client reports")
+
+
+for way in ("serves", "asks"):
+    suite.add(f"rping_{way}", functools.partial(rping, role=way), timeout=120)
+    suite.add(f"ucmatose_makes_16_connections_{way}",
+              functools.partial(ucmatose, role=way, connections=16), timeout=150)
+    suite.add(f"udaddy_{way}", functools.partial(udaddy, role=way), timeout=120)
+    for name in ("ib_write_bw", "ib_send_lat"):
+        suite.add(f"{name.removeprefix('ib_')}_connects_with_rdma_cm_{way}",
+                  functools.partial(perftest_with_rdma_cm, role=way, program=name), timeout=120)
+
+
+@suite.case(timeout=90)
+def rejections_go_both_ways(ctx):
+    """Nobody listens; the kernel's reason is what our program sees, and ours what the guest's."""
+    for role in ("serves", "asks"):
+        _, client = sides(ctx, role)
+        ended = client.start("rping", "-c", "-a", address_of_server(ctx, role), "-p", 7299, "-C",
+                             1).wait(30)
+        print(ended.describe(), flush=True)
+        contains(ended.output, "RDMA_CM_EVENT_REJECTED, error 8")
+
+
+@suite.case(timeout=90)
+def server_that_is_killed_disconnects_the_guests_program(ctx):
+    server, client = sides(ctx, "serves")
+    serving = server.start("rping", "-s", "-P", "-a", VNIC, "-p", 7298)
+    for _ in range(20):
+        ended = client.start("rping", "-c", "-a", VNIC, "-p", 7298, "-C", 1).wait(30)
+        if ended.status == 0:
+            break
+        time.sleep(0.3)
+    check(ended.status == 0, "no server: " + ended.output)
+    running = client.start("rping", "-c", "-a", VNIC, "-p", 7298)
+    time.sleep(2)
+    check(running.poll() is None, "the client ended by itself")
+    serving.process.kill()
+    ended = running.wait(30)
+    print(ended.describe(), flush=True)
+    check(ended.status is not None, "the guest's program did not notice")
+
 
 # -- every byte ------------------------------------------------------------------------------------
 

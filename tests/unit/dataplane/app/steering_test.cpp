@@ -62,6 +62,17 @@ TEST(Steering, generation_of_a_queue_pair_does_not_move_it) {
     EXPECT_EQ(worker_of(roce(number_of(later))), 6 % kShards);
 }
 
+TEST(Steering, queue_pair_1_belongs_to_the_worker_that_answers) {
+    // With some key, its number is in another worker's place.
+    EXPECT_EQ(worker_of(roce(1)), kAnswering);
+    const QueuePairSteering other(kShards, kKey + 1);
+    Frame frame = roce(1);
+    const PacketBuffer buffer{.data = frame.data(), .length = static_cast<uint32_t>(frame.size())};
+    uint16_t worker = 77;
+    other.steer({&buffer, 1}, {&worker, 1});
+    EXPECT_EQ(worker, kAnswering);
+}
+
 TEST(Steering, tag_does_not_hide_the_queue_pair) {
     EXPECT_EQ(worker_of(tagged(roce(number_of(3)))), 3U);
 }
