@@ -117,14 +117,15 @@ int Cm::init_qp_attr(const Call& call) {
             attr.ah_attr = address_handle(*id);
             attr.path_mtu = id->mtu;
             attr.dest_qp_num = id->peer_qpn;
-            attr.rq_psn = id->peer_psn;
+            attr.rq_psn = id->own_psn;
             attr.max_dest_rd_atomic = id->responder_resources;
             attr.min_rnr_timer = kRnrTimer;
             attr.qp_attr_mask |= IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
                                  IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
             break;
         case IBV_QPS_RTS:
-            attr.sq_psn = id->own_psn;
+            // Each side says which PSN it wants first (IBA 12.7.31).
+            attr.sq_psn = id->datagram() ? id->own_psn : id->peer_psn;
             attr.qp_attr_mask |= IBV_QP_SQ_PSN;
             if (!id->datagram()) {
                 attr.timeout = id->ack_timeout != 0 ? id->ack_timeout : kAckTimeout;

@@ -24,6 +24,7 @@ namespace {
 // A kernel asks fifteen times, four seconds apart.
 constexpr auto kConnectPatience = std::chrono::seconds(65);
 constexpr std::uint32_t kMostBacklog = 1024;
+constexpr std::uint8_t kMostRetries = 7;
 
 const char* why_unreachable(std::uint8_t status) {
     switch (status) {
@@ -47,8 +48,9 @@ void copy_parameters(const rdma_ucm_conn_param& from, vrdma_cm_message& to) {
     to.responder_resources = from.responder_resources;
     to.initiator_depth = from.initiator_depth;
     to.flow_control = from.flow_control;
-    to.retry_count = from.retry_count;
-    to.rnr_retry_count = from.rnr_retry_count;
+    // Programs ask for more than the three bits of a message; a kernel takes it as all of them.
+    to.retry_count = std::min(from.retry_count, kMostRetries);
+    to.rnr_retry_count = std::min(from.rnr_retry_count, kMostRetries);
     to.private_bytes = from.private_data_len;
     std::memcpy(to.private_data, from.private_data, from.private_data_len);
 }

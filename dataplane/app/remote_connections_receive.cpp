@@ -469,6 +469,9 @@ void RemoteConnections::receive_disconnected(const Mad& mad, const CmMessage& me
     if (exchange == nullptr) {
         return;
     }
+    if (exchange->state == State::Ended) {
+        return;  // both sides ended it at once
+    }
     if (exchange->state != State::Disconnecting) {
         counters_.add(CmCounter::DroppedState);
         return;

@@ -65,7 +65,7 @@ struct CmMessage {
     uint64_t ca_guid = 0;                  // REQ, REP
     uint32_t qkey = 0;                     // REQ, REP, SIDR_REP
     uint32_t qpn = 0;                      // REQ, REP, SIDR_REP: the sender's; DREQ: the receiver's
-    uint32_t psn = 0;                      // REQ, REP: the first that the sender will send
+    uint32_t psn = 0;                      // REQ, REP: the first that the receiver of it shall send
     uint8_t responder_resources = 0;       // REQ, REP
     uint8_t initiator_depth = 0;           // REQ, REP
     uint8_t remote_response_timeout = 0;   // REQ; this and all timeouts: 4.096 us << n

@@ -73,7 +73,7 @@ struct vrdma_cm_message {
     uint16_t port;       /* host byte order */
     uint16_t source_port;
     uint32_t qpn;
-    uint32_t psn;
+    uint32_t psn; /* that the sender of this message wants first (IBA 12.7.31) */
     uint32_t qkey;
     uint16_t backlog;
     uint16_t reason;

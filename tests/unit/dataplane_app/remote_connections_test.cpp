@@ -77,6 +77,7 @@ TEST_F(Remote, both_sides_may_end_it_at_once) {
     advance(kLong);
     EXPECT_EQ(said(CmAttribute::Dreq), 2U);
     EXPECT_EQ(near.wire.exchanges() + far.wire.exchanges(), 0U);
+    EXPECT_EQ(near.count(CmCounter::DroppedState) + far.count(CmCounter::DroppedState), 0U);
 }
 
 TEST_F(Remote, program_that_dies_ends_its_connections) {
