@@ -49,9 +49,10 @@ class Cm {
     [[nodiscard]] int bind(Lock& lock, const Call& call);
     [[nodiscard]] int bind_to(Lock& lock, const Id& id, const CmAddress& address);
     [[nodiscard]] int resolve(Lock& lock, const Call& call);
-    // The vNIC from which the destination can be reached; nullptr: none, for the reason `status`.
+    // The vNIC from which the destination can be reached; nullptr: none. `found`: what it, or the
+    // last that was asked, answered.
     [[nodiscard]] CmService* towards(Lock& lock, const Id& id, CmAddress& destination,
-                                     std::uint8_t& status);
+                                     vrdma_cm_message& found);
     [[nodiscard]] int resolve_route(const Call& call);
     [[nodiscard]] int connect(Lock& lock, const Call& call);
     [[nodiscard]] int listen(Lock& lock, const Call& call);

@@ -170,12 +170,15 @@ int Cm::bind_to(Lock& lock, const Id& id, const CmAddress& address) {
     return 0;
 }
 
-CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination, std::uint8_t& status) {
+CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination, vrdma_cm_message& found) {
     const std::vector<CmService*> candidates =
         id->service == nullptr ? living() : std::vector{id->service};
     if (destination.multicast()) {  // every vNIC can send there: its own, or the first
-        id->mtu = candidates.empty() ? id->mtu : candidates.front()->mtu();
-        return candidates.empty() ? nullptr : candidates.front();
+        if (candidates.empty()) {
+            return nullptr;
+        }
+        found.mtu = candidates.front()->mtu();
+        return candidates.front();
     }
     if (destination.loopback && !candidates.empty()) {
         destination.gid = candidates.front()->address();
@@ -184,22 +187,22 @@ CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination, std::ui
     question.type = VRDMA_CM_RESOLVE;
     std::ranges::copy(destination.gid, question.address);
     lock.unlock();
-    CmService* found = nullptr;
-    std::uint8_t mtu = 0;
+    CmService* through = nullptr;
+    found.status = VRDMA_CM_UNREACHABLE;
     for (CmService* service : candidates) {
         const auto answer = service->ask(question);
-        if (answer && answer->status == VRDMA_CM_OK) {
-            found = service;
-            mtu = answer->mtu;
+        if (!answer) {
+            found.status = VRDMA_CM_SILENT;
+            continue;
+        }
+        found = *answer;
+        if (found.status == VRDMA_CM_OK) {
+            through = service;
             break;
         }
-        status = answer ? answer->status : std::uint8_t{VRDMA_CM_SILENT};
     }
     lock.lock();
-    if (found != nullptr) {
-        id->mtu = mtu;
-    }
-    return found;
+    return through;
 }
 
 int Cm::resolve(Lock& lock, const Call& call) {
@@ -219,12 +222,12 @@ int Cm::resolve(Lock& lock, const Call& call) {
             return error;
         }
     }
-    std::uint8_t status = VRDMA_CM_UNREACHABLE;
-    CmService* service = towards(lock, id, *destination, status);
+    vrdma_cm_message found{};
+    CmService* service = towards(lock, id, *destination, found);
     if (service == nullptr) {
         log(LogLevel::error, "verb=rdma_resolve_addr address=%u.%u.%u.%u reason=\"%s\"",
             destination->gid[12], destination->gid[13], destination->gid[14], destination->gid[15],
-            why_unreachable(status));
+            why_unreachable(found.status));
         push(id, RDMA_CM_EVENT_ADDR_ERROR, -EHOSTUNREACH);
         return 0;
     }
@@ -240,6 +243,7 @@ int Cm::resolve(Lock& lock, const Call& call) {
     id->service = service;
     id->source.any = false;
     id->source.gid = service->address();
+    id->mtu = found.mtu;
     id->destination = *destination;
     id->step = CmStep::address_resolved;
     push(id, RDMA_CM_EVENT_ADDR_RESOLVED, 0);

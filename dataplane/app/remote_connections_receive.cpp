@@ -107,8 +107,7 @@ void RemoteConnections::receive(const Mad& mad, uint8_t mtu, Instant now) {
     }
 }
 
-// -- requests
-// --------------------------------------------------------------------------------------
+// -- requests -------------------------------------------------------------------------------------
 
 void RemoteConnections::refuse(const Mad& mad, const CmMessage& message, CmReason reason,
                                CmCounter counter, uint8_t info) {
@@ -287,8 +286,7 @@ void RemoteConnections::refused(uint32_t id, vrdma_cm_status why) {
     forget(id);
 }
 
-// -- about what is known
-// ---------------------------------------------------------------------------
+// -- about what is known --------------------------------------------------------------------------
 
 RemoteConnections::Exchange* RemoteConnections::find(const Mad& mad, uint32_t own_id,
                                                      bool datagram) {

@@ -235,8 +235,7 @@ void WireConnections::set_timer() {
     });
 }
 
-// -- addresses
-// -------------------------------------------------------------------------------------
+// -- addresses ------------------------------------------------------------------------------------
 
 void WireConnections::resolve(const ConnectionTable::Outgoing& said) {
     const auto question =

@@ -14,6 +14,7 @@
 #include "dataplane/wire/build.h"
 #include "dataplane/wire/bytes.h"
 #include "dataplane/wire/checksum.h"
+#include "dataplane/wire/cm_message.h"
 #include "dataplane/wire/icmp.h"
 #include "dataplane/wire/membership.h"
 #include "dataplane/wire/neighbour.h"
@@ -124,6 +125,25 @@ void try_control(Bytes frame) {
                                     .comment = "fuzzed"});
 }
 
+// A management datagram with these bytes at its end, as far as they go: what is read from it is
+// written again and read as the same.
+void try_cm(Bytes bytes) {
+    std::array<std::byte, kMadBytes> mad{std::byte{1}, std::byte{7}, std::byte{2}, std::byte{3}};
+    const size_t length = std::min(bytes.size(), mad.size() - 8);
+    std::memcpy(mad.data() + 8, bytes.data(), length);
+    (void)parse_cm(bytes);
+    const auto message = parse_cm(mad);
+    if (!message || message->transport != kCmTransportRc) {
+        return;
+    }
+    std::array<std::byte, kMadBytes> again{};
+    build_cm(*message, again);
+    const auto same = parse_cm(again);
+    VR_CHECK(same && same->local_id == message->local_id && same->qpn == message->qpn &&
+             same->private_data == message->private_data);
+    (void)parse_cm_ip(message->private_data);
+}
+
 // The frame with right checksums of IPv4 and ICMP, where it is such a frame without a tag.
 Bytes with_checksums(Bytes frame) {
     static std::array<std::byte, kRoom> fixed;
@@ -163,6 +183,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Bytes frame = std::as_bytes(std::span(data, size));
     try_roce(frame);
     try_control(frame);
+    try_cm(frame);
     const Bytes fixed = with_checksums(frame);
     if (fixed.data() != frame.data()) {
         try_roce(fixed);

@@ -357,8 +357,7 @@ TEST_F(Table, driver_connects_to_itself) {
     EXPECT_EQ(ready[0].message.listener_side, 1);
 }
 
-// -- other hosts
-// -----------------------------------------------------------------------------------
+// -- other hosts ----------------------------------------------------------------------------------
 
 class WiredTable : public Table {
   protected:

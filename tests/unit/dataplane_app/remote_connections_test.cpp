@@ -16,8 +16,7 @@ constexpr Duration kLong = Duration::milliseconds(200'000);
 
 using Remote = TwoServices;
 
-// -- a connection's life
-// ---------------------------------------------------------------------------
+// -- a connection's life --------------------------------------------------------------------------
 
 TEST_F(Remote, request_arrives_with_everything_that_was_said) {
     far.listen();
@@ -107,8 +106,7 @@ TEST_F(Remote, answers_belong_to_the_transaction_of_their_request) {
     }
 }
 
-// -- datagrams
-// -------------------------------------------------------------------------------------
+// -- datagrams ------------------------------------------------------------------------------------
 
 TEST_F(Remote, datagram_service_is_resolved_12_11) {
     far.listen(kUdp);
@@ -162,8 +160,7 @@ TEST_F(Remote, datagram_question_that_comes_again_gets_the_same_answer) {
     EXPECT_EQ(std::ranges::count(far.types(), VRDMA_CM_REQUEST), 1);
 }
 
-// -- what gets lost
-// --------------------------------------------------------------------------------
+// -- what gets lost -------------------------------------------------------------------------------
 
 TEST_F(Remote, request_is_repeated_until_the_tries_are_over_12_9_8_5) {
     filter = [](const Mad&, const CmMessage&) { return 0; };
@@ -270,8 +267,7 @@ TEST_F(Remote, storm_changes_nothing_but_time) {
     }
 }
 
-// -- what comes again
-// ------------------------------------------------------------------------------
+// -- what comes again -----------------------------------------------------------------------------
 
 TEST_F(Remote, request_again_is_told_to_wait_while_the_program_thinks_12_9_8_5) {
     far.listen();
@@ -357,8 +353,7 @@ TEST_F(Remote, delay_is_believed_a_few_times_only) {
     EXPECT_EQ(near.count(CmCounter::DroppedState), 1U);
 }
 
-// -- what programs do not do
-// -----------------------------------------------------------------------
+// -- what programs do not do ----------------------------------------------------------------------
 
 TEST_F(Remote, program_that_never_answers_a_request_loses_it) {
     far.listen();
@@ -445,8 +440,7 @@ TEST_F(Remote, vnic_that_goes_takes_everything_with_it) {
     EXPECT_EQ(far.count(CmCounter::DroppedVnic), 1U);
 }
 
-// -- requests that are refused
-// ---------------------------------------------------------------------
+// -- requests that are refused --------------------------------------------------------------------
 
 class RefusedRequest : public TwoServices {
   protected:
@@ -606,8 +600,7 @@ TEST_F(Remote, outstanding_reads_are_cut_to_what_a_vnic_can) {
     EXPECT_EQ(far.last(VRDMA_CM_REQUEST).initiator_depth, VRDMA_MAX_RD_ATOMIC);
 }
 
-// -- strangers
-// -------------------------------------------------------------------------------------
+// -- strangers ------------------------------------------------------------------------------------
 
 TEST_F(Remote, stranger_who_knows_the_ids_changes_nothing) {
     far.listen();
@@ -748,8 +741,71 @@ TEST_F(Remote, reply_without_a_queue_pair_is_refused) {
     EXPECT_EQ(last_said(CmAttribute::Rej).about, CmAbout::Rep);
 }
 
-// -- bounds
-// ----------------------------------------------------------------------------------------
+// Any message, with ids that exist more often than not: nothing grows without end, nothing is
+// answered by more than one message, and connections of others live on.
+TEST_F(Remote, nonsense_costs_one_answer_each_at_most) {
+    far.listen(kTcp, 4);
+    far.listen(kUdp, 4);
+    connect();
+    far.heard.clear();
+    std::vector<uint32_t> ids{0};
+    uint64_t state = 0x1234567;
+    const auto draw = [&state] {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        return state >> 8;
+    };
+    const auto some_id = [&] { return ids[draw() % ids.size()]; };
+    const CmMessage req = sent.front();
+    for (int i = 0; i < 100'000; ++i) {
+        CmMessage m = req;
+        m.attribute = static_cast<CmAttribute>(0x10 + draw() % 9);
+        m.local_id = draw() % 4 == 0 ? static_cast<uint32_t>(draw()) : some_id();
+        m.remote_id = some_id();
+        m.qpn = static_cast<uint32_t>(draw() % 4 == 0 ? draw() & 0xffffff : 0x5678);
+        m.service_id = wire::ip_service_id(draw() % 2 == 0 ? kTcp : kUdp, kPort);
+        m.about = static_cast<CmAbout>(draw() % 3);
+        m.reason = static_cast<CmReason>(draw() % 40);
+        m.sender_gid = kStranger;
+        wire::build_cm_ip({.port = 1, .source = kStranger, .destination = kFar}, m.private_data);
+        Mad mad{.vnic = kVnic, .own = kFar, .peer = kStranger, .bytes = {}};
+        wire::build_cm(m, mad.bytes);
+        if (draw() % 4 == 0) {
+            mad.bytes[draw() % mad.bytes.size()] = static_cast<std::byte>(draw());
+        }
+        far.wire.receive(mad, kMtu, now);
+        far.deliver(now);
+        size_t answers = 0;
+        while (const auto answer = far.wire.poll_transmit()) {
+            ++answers;
+            EXPECT_EQ(answer->peer, kStranger);
+            const auto said_back = wire::parse_cm(answer->bytes);
+            ASSERT_TRUE(said_back);
+            if (ids.size() < 64) {
+                ids.push_back(said_back->local_id);
+            }
+        }
+        ASSERT_LE(answers, 1U);
+        if (draw() % 64 == 0 && std::ranges::count(far.types(), VRDMA_CM_REQUEST) != 0) {
+            answer(VRDMA_CM_REPLY);
+            far.heard.clear();
+        }
+        now = now + Duration::milliseconds(static_cast<int64_t>(draw() % 20));
+        far.wire.on_deadline(now);
+        far.deliver(now);
+        while (far.wire.poll_transmit()) {
+        }
+        ASSERT_LE(far.wire.exchanges(), 4096U + 64U);
+        ASSERT_LE(far.table.connections(), 64U);
+    }
+    EXPECT_EQ(std::ranges::count(near.types(), VRDMA_CM_DISCONNECT), 0);
+    EXPECT_GE(far.table.connections(), 1U) << "a connection of somebody else was ended";
+    EXPECT_GT(far.count(CmCounter::DroppedUnknown), 0U);
+    EXPECT_GT(far.count(CmCounter::RefusedFull), 0U);
+}
+
+// -- bounds ---------------------------------------------------------------------------------------
 
 TEST_F(Remote, ended_connections_are_remembered_up_to_a_number) {
     far.listen();

@@ -253,6 +253,51 @@ for way in ("serves", "asks"):
                   functools.partial(perftest_with_rdma_cm, role=way, program=name), timeout=120)
 
 
+def dissected(path, attribute, address, *fields):
+    """What tshark reads in the first message of this attribute from this address."""
+    done = subprocess.run(
+        ["tshark", "-r", path, "-Y", f"infiniband.mad.attributeid == {attribute:#x} && "
+         f"ip.src == {address}", "-T", "fields",
+         *[word for field in fields for word in ("-e", "infiniband." + field)]],
+        capture_output=True, text=True, timeout=60, check=True)
+    check(done.stdout.strip(), f"no message {attribute:#x} from {address}")
+    return done.stdout.splitlines()[0].split("\t")
+
+
+HEADER = ("mad.baseversion", "mad.mgmtclass", "mad.classversion", "mad.method", "mad.status",
+          "mad.attributemodifier")
+CM_FIELDS = {
+    0x10: ("cm.req.serviceid.prefix", "cm.req.serviceid.protocol", "cm.req.localqkey",
+           "cm.req.localeecn", "cm.req.responderres", "cm.req.initdepth", "cm.req.remoteeecn",
+           "cm.req.remoteresptout", "cm.req.transpsvctype", "cm.req.e2eflowctrl",
+           "cm.req.localresptout", "cm.req.retrcount", "cm.req.pkey", "cm.req.pppmtu",
+           "cm.req.rdcexist", "cm.req.rnrretrcount", "cm.req.maxcmretr", "cm.req.srq",
+           "cm.req.ext_transport", "cm.req.prim_locallid", "cm.req.prim_remotelid",
+           "cm.req.prim_hoplim", "cm.req.prim_sl", "cm.req.prim_subnetlocal",
+           "cm.req.alt_locallid", "cm.req.alt_remotelid", "cm.req.ip_cm.majv",
+           "cm.req.ip_cm.minv", "cm.req.ip_cm.ipv"),
+    0x13: ("cm.rep.localqkey", "cm.rep.localeecn", "cm.rep.respres", "cm.rep.initdepth",
+           "cm.rep.failoveracc", "cm.rep.rnrretrcount", "cm.rep.srq"),
+    0x14: (), 0x15: (), 0x16: (), 0x17: (), 0x18: (),
+}
+
+
+@suite.case(timeout=240)
+def our_connection_messages_look_like_the_kernels(ctx):
+    """The same programs in both roles; tshark reads in our messages what it reads in Linux'."""
+    path = ctx.places.logs / "e2e" / "interop" / "connections.pcapng"
+    with ctx.surroundings.recording("host1", path):
+        for role in ("serves", "asks"):
+            rping(ctx, role)
+            udaddy(ctx, role)
+    peers.verify(path, least=100)
+    for attribute, more in CM_FIELDS.items():
+        fields = (*HEADER, *more)
+        ours, theirs = (dict(zip(fields, dissected(path, attribute, address, *fields)))
+                        for address in (VNIC, ctx.surroundings.guest.address))
+        equal(ours, theirs, f"message {attribute:#x}, ours and Linux'")
+
+
 @suite.case(timeout=90)
 def rejections_go_both_ways(ctx):
     """Nobody listens; the kernel's reason is what our program sees, and ours what the guest's."""

@@ -167,7 +167,7 @@ TEST_F(Mads, nobody_who_receives_them_drops_them) {
 }
 
 TEST_F(Mads, program_does_not_reach_queue_pair_1) {
-    const QueuePair qp = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    QueuePair qp = near.tenant->create_qp({.type = VRDMA_QPT_UD});
     connect(*near.tenant, qp, {}, 0);
     const Buffer from = near.tenant->buffer(wire::kMadBytes);
     near.tenant->post(qp, {.wr_id = 1,

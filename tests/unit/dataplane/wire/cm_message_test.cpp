@@ -292,8 +292,7 @@ TEST(CmMessage, reserved_fields_are_not_looked_at_13_4_2) {
     EXPECT_EQ(parsed(mad).local_id, 0xa1a2a3a4U);
 }
 
-// -- what is refused
-// -------------------------------------------------------------------------------
+// -- what is refused ------------------------------------------------------------------------------
 
 void is_refused(CmAttribute attribute, DropReason reason, const std::function<void(Mad&)>& spoil) {
     CmMessage m = request();
@@ -362,8 +361,7 @@ TEST(CmMessage, information_beyond_its_field_is_refused) {
                [](Mad& mad) { mad[kData + 5] = std::byte{73}; });
 }
 
-// -- IP addresses in private data
-// ------------------------------------------------------------------
+// -- IP addresses in private data -----------------------------------------------------------------
 
 TEST(CmIpHeader, ipv4_has_every_field_at_its_place_a11_3_2) {
     std::array<uint8_t, 92> data{};
