@@ -24,6 +24,7 @@
 #include "tests/interop/nccl/traffic.h"
 #include "tests/interop/nccl/transport.h"
 #include "tools/verbs_util/address_json.h"
+#include "tools/verbs_util/meet.h"
 #include "tools/verbs_util/sizes.h"
 #include "tools/verbs_util/stream.h"
 
@@ -60,17 +61,6 @@ struct Options {
 
     [[nodiscard]] bool client() const { return !server.empty(); }
 };
-
-Result<Stream> meet(const Options& options) {
-    if (options.client()) {
-        return Stream::connect(fmt::format("{}:{}", options.server, options.port), kPatienceMs);
-    }
-    auto listener = vrdma::verbs_util::Listener::listen(fmt::format(":{}", options.port));
-    if (!listener) {
-        return tl::make_unexpected(listener.error());
-    }
-    return listener->accept(kPatienceMs);
-}
 
 /// Both have the same NCCL, whose connections refuse another one's; the seed is the client's.
 Result<void> agree(Options& options, const Library& library, Stream& partner) {
@@ -292,7 +282,7 @@ Result<void> run(Options options, const Library& library) {
     if (!sizes) {
         return tl::make_unexpected(sizes.error());
     }
-    auto partner = meet(options);
+    auto partner = vrdma::verbs_util::meet(options.server, options.port, kPatienceMs);
     if (!partner) {
         return tl::make_unexpected(partner.error());
     }

@@ -19,6 +19,7 @@
 #include "tests/interop/storage_socket/socket.h"
 #include "tests/interop/storage_socket/storage_device.h"
 #include "tools/verbs_util/address_json.h"
+#include "tools/verbs_util/meet.h"
 #include "tools/verbs_util/stream.h"
 
 namespace {
@@ -38,17 +39,6 @@ struct Options {
 
     [[nodiscard]] bool client() const { return !server.empty(); }
 };
-
-Result<Stream> meet(const Options& options) {
-    if (options.client()) {
-        return Stream::connect(fmt::format("{}:{}", options.server, options.port), kPatienceMs);
-    }
-    auto listener = vrdma::verbs_util::Listener::listen(fmt::format(":{}", options.port));
-    if (!listener) {
-        return tl::make_unexpected(listener.error());
-    }
-    return listener->accept(kPatienceMs);
-}
 
 Result<PeerAddress> receive_address(Stream& partner) {
     const auto message = partner.receive(kPatienceMs);
@@ -100,7 +90,7 @@ Result<void> close_as_client(Socket& socket, EventLoop& loop) {
 }
 
 Result<void> run(const Options& options) {
-    auto partner = meet(options);
+    auto partner = vrdma::verbs_util::meet(options.server, options.port, kPatienceMs);
     if (!partner) {
         return tl::make_unexpected(partner.error());
     }
