@@ -90,7 +90,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     };
     [[nodiscard]] std::optional<Refused> attach(const vrdma_command_header& header,
                                                 Received& received, Attachment& attachment);
-    // OPEN_XRCD with a file. It stays open as long as the handle: so long no other file is its inode.
+    // OPEN_XRCD with a file. It stays open as long as the handle: so long no other file is its
+    // inode.
     [[nodiscard]] std::optional<Refused> attach_xrc_file(Received& received,
                                                          Attachment& attachment);
     void settle_xrc_file(const vrdma_command_header& header, uint32_t named, bool succeeded,

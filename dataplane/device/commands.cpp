@@ -260,12 +260,14 @@ bool Commands::tear_down(Teardown& teardown) {
             case 1:
                 return slices_drained(context);
             case 2:
-                return sweep(state_.target_openings, owned,
+                return state_.target_openings.used() == 0 ||
+                       sweep(state_.target_openings, owned,
                              [&](uint32_t i) { free_target_opening(i, !context.closing); });
             case 3:  // before the completion queues that the XRC ones write to
                 return sweep(state_.srqs, owned, [&](uint32_t i) { free_srq(i); });
             case 4:
-                return sweep(state_.xrcd_openings, owned,
+                return state_.xrcd_openings.used() == 0 ||
+                       sweep(state_.xrcd_openings, owned,
                              [&](uint32_t i) { free_xrcd_opening(i); });
             case 5:
                 return sweep(state_.cqs, owned, [&](uint32_t i) { free_cq(i); });

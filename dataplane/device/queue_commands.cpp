@@ -190,8 +190,7 @@ Commands::Result Commands::destroy_cq(const CommandCall& call) {
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such completion queue");
     }
     if (cq->users != 0) {
-        return refuse(VRDMA_STATUS_BUSY,
-                      "queue pairs or XRC SRQs still use the completion queue");
+        return refuse(VRDMA_STATUS_BUSY, "queue pairs or XRC SRQs still use the completion queue");
     }
     free_cq(request->handle);
     return size_t{0};
@@ -222,8 +221,8 @@ tl::expected<uint32_t, Refusal> Commands::make_srq(const CommandCall& call,
         return refuse(VRDMA_STATUS_NOT_FOUND, "no such protection domain");
     }
     const uint32_t stride = vrdma_recv_stride(request.max_sge);
-    const auto memory = queue_memory(
-        call, request.memory, sizeof(vrdma_srq_header) + uint64_t{request.entries} * stride);
+    const auto memory = queue_memory(call, request.memory,
+                                     sizeof(vrdma_srq_header) + uint64_t{request.entries} * stride);
     if (!memory) {
         return tl::unexpected(memory.error());
     }

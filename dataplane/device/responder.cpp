@@ -418,9 +418,8 @@ tl::expected<RemoteTarget, Reply> Responder::check_read(uint32_t slot, const Rea
     if (access.length == 0) {
         return RemoteTarget{nullptr, access.address};
     }
-    const auto target =
-        state_.check_remote(qp, Access{access.rkey, *pd, access.address, access.length,
-                                       VRDMA_ACCESS_REMOTE_READ});
+    const auto target = state_.check_remote(
+        qp, Access{access.rkey, *pd, access.address, access.length, VRDMA_ACCESS_REMOTE_READ});
     if (!target) {
         return tl::unexpected(
             refuse(slot, VRDMA_WC_REM_ACCESS_ERR, target.error(), VRDMA_EVENT_QP_ACCESS_ERR));

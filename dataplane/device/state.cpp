@@ -13,8 +13,8 @@ constexpr uint32_t kSlicesInFlight = 1024;
 constexpr uint32_t kSlotMask = (1U << kQpnSlotBits) - 1;
 constexpr uint32_t kMulticastQpn = 0xffffff;
 constexpr uint64_t kGroupSecret = 0x6d63617374;  // where in the table a group stands
-constexpr uint64_t kMwSecret = 0x77696e646f77;  // windows' keys are another stream than regions'
-constexpr uint64_t kSrqSecret = 0x737271;       // and numbers of SRQs another than QPNs
+constexpr uint64_t kMwSecret = 0x77696e646f77;   // windows' keys are another stream than regions'
+constexpr uint64_t kSrqSecret = 0x737271;        // and numbers of SRQs another than QPNs
 
 }  // namespace
 
@@ -75,8 +75,7 @@ size_t DeviceState::arena_bytes(const ShardLimits& limits) {
            Pool<Region>::bytes_for(limits.regions) + Pool<Cq>::bytes_for(limits.cqs) +
            Pool<Srq>::bytes_for(limits.srqs) + Pool<Qp>::bytes_for(limits.qps) +
            Pool<Remote>::bytes_for(limits.remotes) + Pool<Xrcd>::bytes_for(limits.xrcds) +
-           Pool<XrcdOpening>::bytes_for(limits.xrcds) +
-           Pool<TargetOpening>::bytes_for(limits.qps) +
+           Pool<XrcdOpening>::bytes_for(limits.xrcds) + Pool<TargetOpening>::bytes_for(limits.qps) +
            Arena::bytes_for<uint32_t>(size_t{limits.contexts} * VRDMA_MAX_QPS_PER_CONTEXT) +
            MrTable::bytes_for(limits.mrs, limits.extra_ranges) + MwTable::bytes_for(limits.mws) +
            MulticastGroups::arena_bytes();

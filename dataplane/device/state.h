@@ -77,8 +77,8 @@ struct DeviceState {
     Transfer transfer;
     Permutation24 qpn_permutation;
     Permutation24 srqn_permutation;
-    uint64_t srq_identities = 0;        // given to XRC SRQs so far
-    vrdma_qp_header no_queues{};        // the header of XRC targets
+    uint64_t srq_identities = 0;     // given to XRC SRQs so far
+    vrdma_qp_header no_queues{};     // the header of XRC targets
     std::vector<Counters> counters;  // by vNIC
     DeadlineQueue deadlines;         // by queue pair
     Instant now;
@@ -197,8 +197,8 @@ struct DeviceState {
     // XRC domain that has this number.
     [[nodiscard]] uint32_t make_srqn(uint32_t slot, uint32_t& generation) const;
     [[nodiscard]] const Srq* find_xrc_srq(const Qp& target, uint32_t srqn) const;
-    // The protection domain that counts for a request: the queue pair's, or for a target that of the
-    // SRQ which the request names; nullopt: its XRC domain has none of this number.
+    // The protection domain that counts for a request: the queue pair's, or for a target that of
+    // the SRQ which the request names; nullopt: its XRC domain has none of this number.
     [[nodiscard]] std::optional<uint32_t> domain_of(const Qp& qp, uint32_t srqn) const;
     // What the request for a target names is still there.
     [[nodiscard]] bool srq_is_bound(const Qp& target) const {

@@ -257,8 +257,7 @@ void Commands::free_target_opening(uint32_t index, bool abandoned) {
 
 std::optional<uint32_t> Commands::find_queue_pair(uint32_t handle, const CommandCall& call) const {
     if ((handle & kTargetHandle) != 0) {
-        const TargetOpening* opening =
-            find(state_.target_openings, handle & ~kTargetHandle, call);
+        const TargetOpening* opening = find(state_.target_openings, handle & ~kTargetHandle, call);
         return opening == nullptr ? std::nullopt : std::optional(opening->qp);
     }
     const Qp* qp = find(state_.qps, handle, call);

@@ -85,7 +85,7 @@ enum class Opcode : uint8_t {
 
 enum class Service : uint8_t { Rc, Uc, Ud, Xrc, Other };
 
-inline constexpr uint8_t kXrc = 0xa0;         // the upper three bits of XRC's opcodes
+inline constexpr uint8_t kXrc = 0xa0;  // the upper three bits of XRC's opcodes
 inline constexpr uint8_t kServiceBits = 0xe0;
 
 enum class Position : uint8_t { Only, First, Middle, Last };

@@ -374,8 +374,8 @@ struct vrdma_rsp_query_qp { /* also the response of MODIFY_QP */
     struct vrdma_qp_attributes attributes;
 };
 
-/* ---- OPEN_XRCD. fds: none for a domain of this context alone; else [0] any file, whose inode names
- * a domain that all contexts of the vNIC share. */
+/* ---- OPEN_XRCD. fds: none for a domain of this context alone; else [0] any file, whose inode
+ * names a domain that all contexts of the vNIC share. */
 enum {
     VRDMA_XRCD_CREATE = 1 << 0,    /* make it when there is none; without a file always set */
     VRDMA_XRCD_EXCLUSIVE = 1 << 1, /* there must be none */
