@@ -486,6 +486,8 @@ TEST_P(Wire, port_without_room_for_groups_refuses_and_nothing_has_changed) {
     EXPECT_EQ(refused.refusal.status, VRDMA_STATUS_NO_RESOURCE);
     EXPECT_NE(std::string_view(refused.refusal.text).find("the port"), std::string_view::npos);
     EXPECT_EQ(near.tenant->detach(qp, group).refusal.status, VRDMA_STATUS_INVALID);
+}
+
 // What `from` would send to `to`, without a payload.
 MemoryPort::Frame frame_between(Host& from, Host& to, const wire::HeaderFields& fields) {
     const auto address = [](Host& host) {
