@@ -363,8 +363,11 @@ for way in ("serves", "asks"):
 def group_reaches_members(ctx, role, group="239.1.2.3"):
     member, sender = sides(ctx, role)
     guest = ctx.surroundings.guest
-    # The guest's kernel passes on to soft-RoCE what it has joined itself; rdma_cm would do it.
-    guest.must(f"ip address add {group}/32 dev eth0 autojoin")
+    # The guest's kernel passes on to soft-RoCE what it has joined itself (rdma_cm would do it), and
+    # sends where it has a route.
+    kernel = (f"route {{}} {group}/32 dev eth0" if role == "serves" else
+              f"address {{}} {group}/32 dev eth0")
+    guest.must("ip " + kernel.format("add") + ("" if role == "serves" else " autojoin"))
     ready = f"/tmp/group-{os.getpid()}"
     common = ["--group", group, "--messages", 50, "--gap-us", 5000, "--seconds", 30]
     program = peers.group_verify()
@@ -374,7 +377,7 @@ def group_reaches_members(ctx, role, group="239.1.2.3"):
         ctx.eventually(lambda: member.run("test", "-e", ready).status == 0, "it is a member", 20)
         sent = sender.start(sender.program(program), "send", *common).wait(30)
     finally:
-        guest.run(f"ip address del {group}/32 dev eth0")
+        guest.run("ip " + kernel.format("del"))
         member.run("rm", "-f", ready)
     ended = listening.wait(40)
     print(sent.describe(), ended.describe(), flush=True)
