@@ -226,7 +226,7 @@ TEST_F(QpCommands, unknown_type_is_refused) {
 }
 
 TEST_F(QpCommands, unknown_flag_is_refused) {
-    request.flags = 2;
+    request.flags = 4;
     expect_no(VRDMA_STATUS_INVALID, "queue pair flag");
 }
 

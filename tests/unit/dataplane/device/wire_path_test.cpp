@@ -382,7 +382,7 @@ TEST_P(Wire, datagram_to_a_group_reaches_members_here_and_there_with_the_header_
     const Buffer here = near.tenant->buffer(1040);
     const Buffer there = far.tenant->buffer(1040);
     const Buffer there_too = far.tenant->buffer(1040);
-    const QueuePair one = member(near, here, 1);
+    member(near, here, 1);
     const QueuePair two = member(far, there, 2);
     const QueuePair three = member(far, there_too, 3);
     std::vector<MemoryPort::Frame> datagrams;

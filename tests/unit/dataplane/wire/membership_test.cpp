@@ -75,8 +75,8 @@ TEST(Membership, igmp_report_is_the_bytes_of_the_specification) {
     EXPECT_EQ(frame, from_hex("01005e010203"
                               "02000000000a"
                               "0800"
-                              "46c0002000000000010243e70a000001ef81020394040000"
-                              "1600f8faef810203"));
+                              "46c0002000000000010228930a000001ef81020394040000"
+                              "1600f87aef810203"));
     const Bytes leave = message(MembershipMessage::Kind::Leave, kA4, kGroup4);
     EXPECT_EQ(std::span(leave).first(6).back(), std::byte{2}) << "224.0.0.2";
     EXPECT_EQ(load8(&leave[kIgmpAt]), 0x17);
