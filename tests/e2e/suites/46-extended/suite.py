@@ -63,6 +63,5 @@ def operation_that_is_not_there_is_named_in_the_log(ctx):
     output = ctx.run(ctx.on("a"), EXTENDED, "domains", timeout=50, env=env).output
     for verb in ("advise_mr", "alloc_dm", "alloc_null_mr", "create_counters", "create_flow",
                  "create_flow_action_esp", "create_rwq_ind_table", "create_wq", "import_dm",
-                 "import_mr", "import_pd", "modify_cq", "modify_qp_rate_limit", "query_ece",
-                 "set_ece"):
+                 "import_mr", "import_pd", "modify_cq", "modify_qp_rate_limit", "query_ece"):
         contains(output, f"verb={verb} errno=95")

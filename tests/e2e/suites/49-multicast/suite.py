@@ -69,8 +69,10 @@ class Program:
         return self.file.read().decode(errors="replace")
 
     def ends_well(self, ctx, timeout=30.0):
-        ctx.eventually(lambda: self.process.poll() is not None, "the program ends", timeout)
-        print("$", *self.words, "\n" + self.output(), flush=True)
+        try:
+            ctx.eventually(lambda: self.process.poll() is not None, "the program ends", timeout)
+        finally:
+            print("$", *self.words, "\n" + self.output(), flush=True)
         equal(self.process.poll(), 0, "exit status")
         return self.output()
 
