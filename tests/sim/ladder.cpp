@@ -31,7 +31,7 @@ constexpr uint32_t kGoodputSeeds = 5;
 
 OperationMix writes_of(uint32_t bytes) {
     OperationMix mix;
-    mix.weight = {0, 0, 1, 0, 0, 0, 0};
+    mix.weight = {0, 0, 1, 0, 0, 0, 0, 0};
     mix.max_length = bytes;
     mix.empty = 0;
     mix.whole = true;

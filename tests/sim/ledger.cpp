@@ -100,6 +100,7 @@ bool Ledger::same_shape(const Posted& posted, const Inbound& in) {
     return in.operation == shown(m.operation, in.last) && in.last == last &&
            in.length <= m.length && in.offset <= m.length - in.length &&
            in.first == (in.offset == 0) &&
+           (in.operation != Operation::SendInvalidate || in.rkey == m.rkey) &&
            (is_send(m.operation) || (in.remote_address == m.remote_address && in.rkey == m.rkey));
 }
 

@@ -2,8 +2,9 @@
 // decided at once, and the result is the time of its arrivals. The queues are two points in time
 // (when port and switch will be idle), so a frame costs the same however long the queue is.
 //
-// Order is kept (jitter only delays what is behind, too) except for the frames that the reorder
-// axis or a script picks. A corrupted frame is a changed copy: its duplicate is unharmed.
+// Order is kept on each path (jitter only delays what is behind, too) except for the frames that
+// the reorder axis or a script picks. A corrupted frame is a changed copy: its duplicate is
+// unharmed.
 //
 // A forged frame is a changed copy with a right ICRC. What it changes lies behind the UDP header.
 //
@@ -51,6 +52,17 @@ const ScriptedFate* Link::scripted(uint64_t ordinal) const {
         }
     }
     return nullptr;
+}
+
+size_t Link::path_of(const Frame& frame) const {
+    const uint32_t port = wire::load16(frame.bytes.data() + bth_at(frame) - wire::kUdpBytes);
+    return (port * 0x9e3779b1U >> 16) % config_.paths;
+}
+
+Duration Link::detour(size_t path) const {
+    return config_.paths == 1
+               ? Duration{}
+               : Duration{config_.skew.ns * static_cast<int64_t>(path) / (config_.paths - 1)};
 }
 
 bool Link::lose(Instant now) {
@@ -187,7 +199,8 @@ Passage Link::send(FrameIndex frame, Instant now) {
     if (faults && config_.jitter.ns > 0) {
         at = at + random_.between(Duration{0}, config_.jitter);
     }
-    at = std::max(at, last_arrival_);
+    const size_t path = path_of(frames_.at(frame));
+    at = std::max(at + detour(path), last_arrival_[path]);
     if (is(Kind::DelayUntil) || is(Kind::Delay)) {
         at = is(Kind::Delay) ? at + script->delay : std::max(at, script->until);
         ++statistics_.reordered;
@@ -197,7 +210,7 @@ Passage Link::send(FrameIndex frame, Instant now) {
         ++statistics_.reordered;
         passage.fate = "reordered";
     } else {
-        last_arrival_ = at;
+        last_arrival_[path] = at;
     }
     if (is(Kind::Duplicate) || (faults && random_.chance(config_.duplicate))) {
         frames_.retain(frame);

@@ -52,6 +52,9 @@ class Link {
 
     // The switch: false when its queue is full.
     bool pass_switch(FrameIndex frame, Instant& at);
+    // The path it takes, and how much longer that is than the fastest.
+    [[nodiscard]] size_t path_of(const Frame& frame) const;
+    [[nodiscard]] Duration detour(size_t path) const;
     bool lose(Instant now);
     const ScriptedFate* scripted(uint64_t ordinal) const;
     FrameIndex copy(FrameIndex frame);
@@ -66,7 +69,7 @@ class Link {
     LinkStatistics statistics_;
     Instant port_free_{0};
     Instant switch_free_{0};
-    Instant last_arrival_{0};
+    std::array<Instant, kMostPaths> last_arrival_{};
     Instant quiet_{0};
     uint32_t burst_left_ = 0;
 };

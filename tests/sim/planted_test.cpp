@@ -30,7 +30,7 @@ Scenario busy_scenario() {
     ConnectionConfig c;
     c.path_mtu = 256;
     c.max_rd_atomic = 2;
-    c.messages = {150, 150};
+    c.messages = {300, 300};
     c.timeout = 0;
     c.mix[0].fence = c.mix[1].fence = 0.2;
     c.mix[0].max_length = c.mix[1].max_length = 1500;
@@ -229,6 +229,49 @@ class WrongImmediateEnd : public RcEnd {
 };
 TEST(PlantedTest, wrong_immediate_is_found) {
     EXPECT_EQ(found<WrongImmediateEnd>(), "right receive completion");
+}
+
+class WrongWindowEnd : public RcEnd {
+  public:
+    Inbound receive_request(const wire::Packet& packet, Instant now) override {
+        Inbound in = RcEnd::receive_request(packet, now);
+        // Another window that exists: the next one.
+        in.rkey += in.operation == transport::Operation::SendInvalidate ? 8 : 0;
+        return in;
+    }
+};
+TEST(PlantedTest, wrong_window_ended_is_found) {
+    EXPECT_EQ(found<WrongWindowEnd>(), "in order");
+}
+
+// Executes the end of a SEND with invalidate again when its packet comes again.
+class EndingTwiceEnd : public RcEnd {
+  public:
+    Inbound receive_request(const wire::Packet& packet, Instant now) override {
+        Inbound in = RcEnd::receive_request(packet, now);
+        if (in.action == Inbound::Action::Execute &&
+            packet.bth.opcode == wire::Opcode::RcSendOnlyInvalidate) {
+            before_ = in;
+            psn_ = packet.bth.psn;
+        } else if (in.action == Inbound::Action::Drop && before_ && packet.bth.psn == psn_) {
+            ours_ = true;
+            return *before_;
+        }
+        return in;
+    }
+    void executed(const transport::ExecuteResult& result) override {
+        if (!std::exchange(ours_, false)) {
+            RcEnd::executed(result);
+        }
+    }
+
+  private:
+    std::optional<Inbound> before_;
+    uint32_t psn_ = 0;
+    bool ours_ = false;
+};
+TEST(PlantedTest, window_ended_twice_is_found) {
+    EXPECT_EQ(found<EndingTwiceEnd>(), "exactly once");
 }
 
 class FencelessEnd : public RcEnd {

@@ -110,7 +110,12 @@ PacketPlan ReferenceEnd::plan(Request& request) {
     plan.fields.ack_request = last || packet % kAckEvery == kAckEvery - 1;
     plan.fields.reth = {m.remote_address, m.rkey, m.length};
     const bool imm = transport::has_imm(m.operation);
-    if (transport::is_write(m.operation)) {
+    if (m.operation == Operation::SendInvalidate) {
+        plan.fields.invalidate_rkey = m.rkey;
+        plan.fields.opcode = first  ? (last ? Opcode::RcSendOnlyInvalidate : Opcode::RcSendFirst)
+                             : last ? Opcode::RcSendLastInvalidate
+                                    : Opcode::RcSendMiddle;
+    } else if (transport::is_write(m.operation)) {
         plan.fields.opcode = first  ? (last ? (imm ? Opcode::RcWriteOnlyImm : Opcode::RcWriteOnly)
                                             : Opcode::RcWriteFirst)
                              : last ? (imm ? Opcode::RcWriteLastImm : Opcode::RcWriteLast)

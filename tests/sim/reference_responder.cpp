@@ -87,6 +87,9 @@ Inbound ReferenceEnd::accept(const wire::Packet& packet) {
     in.remote_address = message_address_;
     in.rkey = message_rkey_;
     in.total = info.kind == wire::Kind::Send ? in.offset + in.length : message_total_;
+    if (in.operation == Operation::SendInvalidate) {
+        in.rkey = packet.invalidate_rkey;
+    }
     if (in.operation == Operation::Read) {
         in.length = in.total;
     } else if (transport::is_atomic(in.operation)) {

@@ -6,6 +6,8 @@
 // once, or late where the scenario says that they are scarce.
 #include "tests/sim/responder_memory.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -44,6 +46,7 @@ ResponderMemory::ResponderMemory(const ConnectionConfig& config, const Operation
              .source_key = key + 1,
              .gone_key = key + 2,
              .word_key = key + 3,
+             .window_key = key + 4,
              .target = random_.next() >> 2,
              .source = random_.next() >> 2,
              .words = (random_.next() >> 2) & ~uint64_t{7},
@@ -56,6 +59,9 @@ ExecuteStatus ResponderMemory::check(const Inbound& in) const {
                        inside(in.remote_address, 8, keys_.words, sizeof words_)
                    ? ExecuteStatus::Ok
                    : ExecuteStatus::NakRemoteAccess;
+    }
+    if (in.operation == Operation::SendInvalidate && in.rkey % 8 != keys_.window_key % 8) {
+        return ExecuteStatus::NakRemoteAccess;
     }
     if (is_send(in.operation)) {
         return in.offset <= entry_.size() && in.length <= entry_.size() - in.offset
@@ -148,6 +154,19 @@ void ResponderMemory::store(const Inbound& in, std::span<const std::byte> payloa
     std::memcpy(to + in.offset, payload.data(), payload.size());
 }
 
+// A window ends when all before it have and none after it: each once, in order, whatever the
+// network does.
+void ResponderMemory::end_window(const Inbound& in) {
+    const uint32_t due = keys_.window(windows_ended_);
+    if (in.rkey != due) {
+        const auto behind = static_cast<int32_t>(in.rkey - due);
+        ledger_.accuse(
+            behind < 0 ? Check::ExactlyOnce : Check::InOrder,
+            fmt::format("ended the window of key {:#x}, that of {:#x} is due", in.rkey, due));
+    }
+    ++windows_ended_;
+}
+
 ExecuteResult ResponderMemory::execute(const Inbound& in, std::span<const std::byte> payload,
                                        Instant now) {
     if (!take_entry(in)) {
@@ -165,6 +184,9 @@ ExecuteResult ResponderMemory::execute(const Inbound& in, std::span<const std::b
         result = execute_atomic(in);
     } else {
         store(in, payload);
+    }
+    if (in.operation == Operation::SendInvalidate) {
+        end_window(in);
     }
     const Posted* posted = ledger_.on_executed(in, payload);
     if (taken_ && in.last) {

@@ -22,10 +22,14 @@ struct RemoteMemory {
     uint32_t source_key = 0;  // READ
     uint32_t gone_key = 0;    // READ: it is there at the request and gone at the response
     uint32_t word_key = 0;    // atomics
+    uint32_t window_key = 0;  // SEND with invalidate: of the first window
     uint64_t target = 0;
     uint64_t source = 0;
     uint64_t words = 0;
     uint32_t target_bytes = 0;
+
+    // Every message ends another window, in the order in which they are posted.
+    [[nodiscard]] uint32_t window(uint32_t number) const { return window_key + 8 * number; }
 };
 inline constexpr uint32_t kAtomicWords = 4;
 
@@ -51,6 +55,7 @@ class ResponderMemory {
 
     [[nodiscard]] std::span<const std::byte> target() const { return target_; }
     [[nodiscard]] uint64_t word(uint32_t index) const { return words_[index]; }
+    [[nodiscard]] uint32_t windows_ended() const { return windows_ended_; }
 
   private:
     [[nodiscard]] transport::ExecuteStatus check(const transport::Inbound& in) const;
@@ -58,6 +63,7 @@ class ResponderMemory {
     void finish_entry(Instant now);
     [[nodiscard]] transport::ExecuteResult execute_atomic(const transport::Inbound& in);
     void store(const transport::Inbound& in, std::span<const std::byte> payload);
+    void end_window(const transport::Inbound& in);
 
     const ConnectionConfig& config_;
     Ledger& ledger_;
@@ -66,6 +72,7 @@ class ResponderMemory {
     std::vector<std::byte> target_;
     std::vector<std::byte> entry_;  // the receive entry being filled
     std::array<uint64_t, kAtomicWords> words_{};
+    uint32_t windows_ended_ = 0;
     uint32_t available_ = 0;  // receive entries
     bool taken_ = false;      // one is being filled
     std::deque<Instant> late_;

@@ -38,7 +38,12 @@ enum class Axis : uint64_t {
     Scarce,
     Failing,
     Timers,
+    Invalidate,
+    Paths,
+    Spray,
 };
+
+constexpr auto kInvalidate = static_cast<size_t>(transport::Operation::SendInvalidate);
 
 // What a switch has for one port. A slow port without a limit would delay by seconds.
 constexpr uint32_t kSwitchBuffer = 1'000'000;
@@ -79,6 +84,15 @@ void draw_network(Scenario& scenario, Random random) {
     }
     for (HostConfig& host : scenario.host) {
         host.turn = Duration{static_cast<int64_t>(random.magnitude(50, 5'000))};
+    }
+}
+
+void draw_paths(Scenario& scenario, Random random) {
+    if (random.chance(0.25)) {
+        for (LinkConfig& link : scenario.link) {
+            link.paths = random.between(2, kMostPaths);
+            link.skew = Duration{static_cast<int64_t>(random.magnitude(500, 200'000))};
+        }
     }
 }
 
@@ -131,14 +145,15 @@ void draw_faults(LinkConfig& link, const Drawer& drawer, uint64_t part, Instant 
     }
 }
 
-OperationMix draw_mix(Random random, bool reliable) {
+OperationMix draw_mix(Random random, Random invalidate, bool reliable) {
     OperationMix mix;
-    for (uint32_t& weight : mix.weight) {
-        weight = random.chance(0.5) ? random.between(1, 10) : 0;
+    for (size_t i = 0; i < mix.weight.size(); ++i) {
+        Random& source = i == kInvalidate ? invalidate : random;
+        mix.weight[i] = source.chance(0.5) ? source.between(1, 10) : 0;
     }
     mix.weight[random.below(4)] += 1;
     if (!reliable) {
-        mix.weight[4] = mix.weight[5] = mix.weight[6] = 0;
+        mix.weight[4] = mix.weight[5] = mix.weight[6] = mix.weight[kInvalidate] = 0;
     }
     mix.max_length = static_cast<uint32_t>(random.magnitude(1, 60'000));
     mix.fence = reliable && random.chance(0.3) ? random.magnitude(0.01, 0.5) : 0;
@@ -156,8 +171,9 @@ ConnectionConfig draw_connection(const Drawer& drawer, uint64_t part) {
     for (size_t side = 0; side < 2; ++side) {
         c.messages[side] = static_cast<uint32_t>(shape.magnitude(20, 800));
         c.queue_depth[side] = static_cast<uint32_t>(shape.magnitude(1, 128));
-        c.mix[side] =
-            draw_mix(drawer.axis(Axis::Mix, part * 2 + side), c.service == wire::Service::Rc);
+        c.mix[side] = draw_mix(drawer.axis(Axis::Mix, part * 2 + side),
+                               drawer.axis(Axis::Invalidate, part * 2 + side),
+                               c.service == wire::Service::Rc);
     }
     if (!both) {
         c.messages[shape.below(2)] = 0;
@@ -166,6 +182,7 @@ ConnectionConfig draw_connection(const Drawer& drawer, uint64_t part) {
         c.think = Duration{static_cast<int64_t>(shape.magnitude(1'000, 300'000))};
     }
     c.move = shape.chance(0.1);
+    c.spray = drawer.axis(Axis::Spray, part).chance(0.4);
     c.receives = static_cast<uint32_t>(shape.magnitude(1, 200));
     Random scarce = drawer.axis(Axis::Scarce, part);
     if (scarce.chance(0.3)) {
@@ -207,6 +224,7 @@ Scenario draw_scenario(uint64_t seed) {
     s.seed = seed;
     draw_peers(s, drawer.axis(Axis::Peers));
     draw_network(s, drawer.axis(Axis::Network));
+    draw_paths(s, drawer.axis(Axis::Paths));
     Random shape = drawer.axis(Axis::Shape, 63);
     s.faults_end = Instant{static_cast<int64_t>(shape.magnitude(1e6, 1e9))};
     s.management_delay = Duration{static_cast<int64_t>(shape.magnitude(1e4, 1e7))};
@@ -244,11 +262,11 @@ std::string describe(const Scenario& s) {
             "link {}: {:.2f} Gb/s, bottleneck {:.2f} Gb/s, delay {} ns, queue {} B, mark above {} "
             "B, "
             "loss {:.4f}, bursts {:.4f} of {}, duplicate {:.4f}, reorder {:.4f} by {}, corrupt "
-            "{:.4f}, jitter {} ns, mark {:.4f}, outages {}\n",
+            "{:.4f}, jitter {} ns, mark {:.4f}, outages {}, paths {} within {} ns\n",
             i, static_cast<double>(l.bytes_per_second) * 8e-9,
             static_cast<double>(l.bottleneck) * 8e-9, l.delay.ns, l.queue_bytes, l.mark_bytes,
             l.loss, l.burst, l.burst_frames, l.duplicate, l.reorder, l.reorder_frames, l.corrupt,
-            l.jitter.ns, l.mark, l.outages.size());
+            l.jitter.ns, l.mark, l.outages.size(), l.paths, l.skew.ns);
         text += fmt::format("host {}: turn {} ns, pause {:.4f} of {} ns\n", i, s.host[i].turn.ns,
                             s.host[i].pause, s.host[i].pause_time.ns);
     }
@@ -261,11 +279,12 @@ std::string describe(const Scenario& s) {
             "connection {}: mtu {}, psn {:#x}/{:#x}, messages {}/{}, depth {}/{}, timeout {}, "
             "retry "
             "{}, rnr {} timer {}, rd_atomic {}, receives {}, scarce {:.3f} of {} ns, failing "
-            "{:.4f}, max length {}/{}\n",
+            "{:.4f}, max length {}/{}{}\n",
             c.service == wire::Service::Rc ? "RC" : "UC", c.path_mtu, c.initial_psn[0],
             c.initial_psn[1], c.messages[0], c.messages[1], c.queue_depth[0], c.queue_depth[1],
             c.timeout, c.retry_count, c.rnr_retry, c.rnr_timer, c.max_rd_atomic, c.receives,
-            c.scarce, c.scarce_time.ns, c.mix[0].failing, c.mix[0].max_length, c.mix[1].max_length);
+            c.scarce, c.scarce_time.ns, c.mix[0].failing, c.mix[0].max_length, c.mix[1].max_length,
+            c.spray ? ", sprayed" : "");
     }
     return text;
 }

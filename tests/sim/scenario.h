@@ -15,6 +15,9 @@
 
 namespace vrdma::sim {
 
+inline constexpr size_t kOperations = 8;
+static_assert(static_cast<size_t>(transport::Operation::SendInvalidate) + 1 == kOperations);
+
 // What happens to one frame of a link, named by its place among all frames sent there. Nothing
 // after Scenario::faults_end.
 struct ScriptedFate {
@@ -43,11 +46,16 @@ struct Outage {
     Instant to;
 };
 
+inline constexpr uint32_t kMostPaths = 8;
+
 // One direction of the cable between the two hosts.
 struct LinkConfig {
     uint64_t bytes_per_second = 3'125'000'000;  // of the sender's port
     uint64_t bottleneck = 3'125'000'000;        // bytes per second of the switch behind it
     Duration delay = Duration::microseconds(2);
+    // Behind the switch: equal paths but for their delay, chosen by the UDP source port.
+    uint32_t paths = 1;        // at most kMostPaths
+    Duration skew{};           // between the fastest and the slowest
     uint32_t queue_bytes = 0;  // of the switch; 0: no limit
     uint32_t mark_bytes = 0;   // ECN threshold of the switch; 0: never
     // Faults, which end at Scenario::faults_end.
@@ -82,7 +90,8 @@ struct ScriptedMessage {
 
 // Relative weights of the operations.
 struct OperationMix {
-    std::array<uint32_t, 7> weight = {1, 1, 1, 1, 1, 1, 1};  // in the order of transport::Operation
+    // In the order of transport::Operation.
+    std::array<uint32_t, kOperations> weight = {1, 1, 1, 1, 1, 1, 1, 1};
     uint32_t max_length = 4096;
     double empty = 0.03;  // messages of no bytes
     double fence = 0;     // share of messages with a fence
@@ -110,6 +119,7 @@ struct ConnectionConfig {
     Duration scarce_time{};  // ... by up to this
     Duration think{};        // between two batches of work requests
     bool move = false;       // the state is copied elsewhere now and then
+    bool spray = false;      // RC between vRDMA hosts: flowlets
 };
 
 struct Restart {

@@ -26,6 +26,10 @@ using transport::PayloadSource;
 void Side::connect(const EndConfig& config, const wire::Flow& flow, uint32_t qpn, Instant now) {
     end_->reset(config, now);
     flow_ = wire::FlowTemplate(flow);
+    const uint32_t label = transport::flow_label(qpn, config.destination_qpn);
+    flow_.set_source_port(transport::source_port(label));
+    flowlets_ = transport::Flowlets(label);
+    peer_ = config.peer;
     qpn_ = qpn;
     state_ = State::Up;
     failed_by_host_ = error_completed_ = false;
@@ -37,6 +41,7 @@ void Side::connect(const EndConfig& config, const wire::Flow& flow, uint32_t qpn
 }
 
 void Side::set_peer(transport::PeerKind peer, Instant now) {
+    peer_ = peer;
     if (state_ == State::Up) {
         end_->set_peer(peer, now);
     }
@@ -211,6 +216,12 @@ bool Side::gather(const PacketPlan& plan, const std::byte*& payload) {
 }
 
 void Side::send(const PacketPlan& plan, const std::byte* payload, Instant now) {
+    if (config_.spray && config_.service == wire::Service::Rc &&
+        peer_ == transport::PeerKind::Vrdma) {
+        if (const auto port = flowlets_.on_sent(now)) {
+            flow_.set_source_port(*port);
+        }
+    }
     const FrameIndex index = host_.frames.allocate();
     Frame& frame = host_.frames.at(index);
     const std::span<std::byte> out = frame.bytes;

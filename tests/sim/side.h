@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "dataplane/transport/flowlets.h"
 #include "dataplane/wire/build.h"
 #include "dataplane/wire/packet.h"
 #include "tests/sim/direction.h"
@@ -86,6 +87,8 @@ class Side {
     Direction& served_;
     Random random_;
     wire::FlowTemplate flow_;
+    transport::Flowlets flowlets_;
+    transport::PeerKind peer_ = transport::PeerKind::Standard;
     State state_ = State::Down;
     uint32_t qpn_ = 0;
     uint32_t in_batch_ = 0;

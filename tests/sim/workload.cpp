@@ -34,6 +34,7 @@ void Workload::learn_words(const ResponderMemory& remote) {
     for (uint32_t i = 0; i < kAtomicWords; ++i) {
         words_[i] = remote.word(i);
     }
+    windows_ = remote.windows_ended();
     before_.reset();
     prepared_.reset();
 }
@@ -84,8 +85,9 @@ Fate Workload::draw_fate(Operation operation, uint32_t length, bool failing) {
     switch (operation) {
         case Operation::Send:
         case Operation::SendImm:
-        case Operation::SendInvalidate:
             return wrong ? (far ? Fate::TooLong : Fate::MemoryGone) : Fate::LocalSourceGone;
+        case Operation::SendInvalidate:
+            return wrong ? (far ? Fate::TooLong : Fate::WrongKey) : Fate::LocalSourceGone;
         case Operation::Write:
         case Operation::WriteImm:
             return wrong ? (far ? Fate::WrongKey : Fate::WrongRange)
@@ -145,6 +147,8 @@ void Workload::aim(Posted& posted, const RemoteMemory& keys) {
     if (transport::is_write(m.operation)) {
         m.rkey = keys.target_key;
         m.remote_address = keys.target + posted.offset;
+    } else if (m.operation == Operation::SendInvalidate) {
+        m.rkey = keys.window(windows_++);
     } else if (m.operation == Operation::Read) {
         const bool again = before_ && before_->fate == Fate::Success &&
                            before_->message.length > 0 && random_.chance(mix_.reread);

@@ -47,6 +47,7 @@ class Workload {
     size_t scripted_ = 0;  // messages of the script that were taken
     Duration pause_{};
     std::array<uint64_t, kAtomicWords> words_{};
+    uint32_t windows_ = 0;            // that were ended, when everything posted is executed
     std::optional<Posted> before_;    // the message before, if it was a WRITE
     std::optional<Posted> prepared_;  // waits for room
 };
