@@ -131,6 +131,8 @@ class RemoteConnections {
     void receive_request(const Mad& mad, const wire::CmMessage& message, uint8_t mtu, Instant now);
     void receive_again(Exchange& exchange, const wire::CmMessage& message);
     void receive_datagram_request(const Mad& mad, const wire::CmMessage& message, Instant now);
+    // A request is with our program from now on.
+    [[nodiscard]] Exchange& begin(const Mad& mad, const wire::CmMessage& message, Instant now);
     // Nothing: it has been refused.
     [[nodiscard]] std::optional<wire::CmIpHeader> check_request(const Mad& mad,
                                                                 const wire::CmMessage& message);

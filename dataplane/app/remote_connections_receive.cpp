@@ -46,6 +46,19 @@ void take_private(const CmMessage& from, size_t offset, vrdma_cm_message& to) {
                 to.private_data);
 }
 
+// For the listener: who asks for what.
+vrdma_cm_message request_for(const CmMessage& message, uint16_t source_port,
+                             const wire::Address& peer) {
+    vrdma_cm_message request{};
+    request.type = VRDMA_CM_REQUEST;
+    request.port_space = static_cast<uint16_t>(message.service_id >> 16);
+    request.port = static_cast<uint16_t>(message.service_id);
+    request.source_port = source_port;
+    std::copy(peer.bytes.begin(), peer.bytes.end(), request.address);
+    take_private(message, wire::CmIpHeader::kBytes, request);
+    return request;
+}
+
 // A message in answer to one about nothing that is known here.
 CmMessage answer_to(const CmMessage& message, CmAttribute attribute) {
     CmMessage answer;
@@ -60,8 +73,7 @@ CmMessage answer_to(const CmMessage& message, CmAttribute attribute) {
 
 void RemoteConnections::receive(const Mad& mad, uint8_t mtu, Instant now) {
     counters_.add(CmCounter::Received);
-    const auto own = vnics_.find(mad.vnic);
-    if (own == vnics_.end()) {
+    if (!vnics_.contains(mad.vnic)) {
         counters_.add(CmCounter::DroppedVnic);
         return;
     }
@@ -140,14 +152,25 @@ std::optional<wire::CmIpHeader> RemoteConnections::check_request(const Mad& mad,
     const auto header = wire::parse_cm_ip(message.private_data);
     if (!header) {
         counters_.drop(header.error());
-        refuse(mad, message, CmReason::Unsupported, CmCounter::RefusedHeader);
-        return std::nullopt;
     }
-    if (header->source != mad.peer || header->destination != mad.own) {
+    if (!header || header->source != mad.peer || header->destination != mad.own) {
         refuse(mad, message, CmReason::Unsupported, CmCounter::RefusedHeader);
         return std::nullopt;
     }
     return *header;
+}
+
+RemoteConnections::Exchange& RemoteConnections::begin(const Mad& mad, const CmMessage& message,
+                                                      Instant now) {
+    Exchange& exchange = make(mad.vnic, mad.peer);
+    exchange.state = State::BeingAsked;
+    exchange.datagram = message.attribute == CmAttribute::SidrReq;
+    exchange.remote_id = message.local_id;
+    exchange.transaction = message.transaction;
+    exchange.service_id = message.service_id;
+    asked_[{mad.vnic, mad.peer, message.local_id, exchange.datagram}] = exchange.id;
+    wait_for_program(exchange, now);
+    return exchange;
 }
 
 void RemoteConnections::receive_request(const Mad& mad, const CmMessage& message, uint8_t mtu,
@@ -181,24 +204,13 @@ void RemoteConnections::receive_request(const Mad& mad, const CmMessage& message
         refuse(mad, message, CmReason::StaleConnection, CmCounter::RefusedStale);
         return;
     }
-    Exchange& exchange = make(mad.vnic, mad.peer);
-    exchange.state = State::BeingAsked;
-    exchange.remote_id = message.local_id;
-    exchange.transaction = message.transaction;
-    exchange.service_id = message.service_id;
+    Exchange& exchange = begin(mad, message, now);
     exchange.peer_qpn = message.qpn;
     exchange.response_timeout = message.local_response_timeout;
     exchange.max_retries = message.max_retries;
-    asked_[{mad.vnic, mad.peer, message.local_id, false}] = exchange.id;
     peers_[{mad.vnic, mad.peer, message.qpn}] = exchange.id;
-    wait_for_program(exchange, now);
 
-    vrdma_cm_message request{};
-    request.type = VRDMA_CM_REQUEST;
-    request.port_space = static_cast<uint16_t>(message.service_id >> 16);
-    request.port = static_cast<uint16_t>(message.service_id);
-    request.source_port = header->port;
-    std::copy(mad.peer.bytes.begin(), mad.peer.bytes.end(), request.address);
+    vrdma_cm_message request = request_for(message, header->port, mad.peer);
     request.qpn = message.qpn;
     request.psn = message.psn;
     request.mtu = message.mtu;
@@ -208,7 +220,6 @@ void RemoteConnections::receive_request(const Mad& mad, const CmMessage& message
     request.retry_count = message.retry_count;
     request.rnr_retry_count = message.rnr_retry_count;
     request.srq = message.srq ? 1 : 0;
-    take_private(message, wire::CmIpHeader::kBytes, request);
     tell(exchange, request);
 }
 
@@ -223,24 +234,9 @@ void RemoteConnections::receive_datagram_request(const Mad& mad, const CmMessage
     if (!header) {
         return;
     }
-    Exchange& exchange = make(mad.vnic, mad.peer);
-    exchange.state = State::BeingAsked;
-    exchange.datagram = true;
-    exchange.remote_id = message.local_id;
-    exchange.transaction = message.transaction;
-    exchange.service_id = message.service_id;
-    asked_[{mad.vnic, mad.peer, message.local_id, true}] = exchange.id;
-    wait_for_program(exchange, now);
-
-    vrdma_cm_message request{};
-    request.type = VRDMA_CM_REQUEST;
-    request.port_space = static_cast<uint16_t>(message.service_id >> 16);
-    request.port = static_cast<uint16_t>(message.service_id);
-    request.source_port = header->port;
+    vrdma_cm_message request = request_for(message, header->port, mad.peer);
     request.datagram = 1;
-    std::copy(mad.peer.bytes.begin(), mad.peer.bytes.end(), request.address);
-    take_private(message, wire::CmIpHeader::kBytes, request);
-    tell(exchange, request);
+    tell(begin(mad, message, now), request);
 }
 
 // A request that is known here.
@@ -447,12 +443,11 @@ void RemoteConnections::receive_disconnect(const Mad& mad, const CmMessage& mess
         counters_.add(CmCounter::DroppedState);
         return;
     }
+    send(mad.vnic, mad.own, mad.peer, answer_to(message, CmAttribute::Drep));
     if (exchange->state == State::Ended) {
         counters_.add(CmCounter::Duplicates);
-        send(mad.vnic, mad.own, mad.peer, answer_to(message, CmAttribute::Drep));
         return;
     }
-    send(mad.vnic, mad.own, mad.peer, answer_to(message, CmAttribute::Drep));
     if (exchange->state != State::Disconnecting) {
         vrdma_cm_message disconnect{};
         disconnect.type = VRDMA_CM_DISCONNECT;

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -158,6 +160,7 @@ TEST(CmMessage, rej_has_every_field_at_its_place_12_6_7) {
 
 TEST(CmMessage, rep_has_every_field_at_its_place_12_6_8) {
     CmMessage m = request();
+    m.private_data = message(CmAttribute::Rep).private_data;
     m.attribute = CmAttribute::Rep;
     m.remote_id = 0xb1b2b3b4;
     m.target_ack_delay = 15;
@@ -333,7 +336,7 @@ TEST(CmMessage, other_method_is_refused) {
 }
 
 TEST(CmMessage, unknown_attributes_are_refused) {
-    for (const uint8_t attribute : {0x0f, 0x19, 0x1a, 0x1b}) {
+    for (const uint8_t attribute : std::array<uint8_t, 4>{0x0f, 0x19, 0x1a, 0x1b}) {
         is_refused(CmAttribute::Req, DropReason::CmAttribute,
                    [&](Mad& mad) { mad[17] = std::byte{attribute}; });
     }
@@ -341,7 +344,7 @@ TEST(CmMessage, unknown_attributes_are_refused) {
 }
 
 TEST(CmMessage, path_mtu_that_does_not_exist_is_refused) {
-    for (const uint8_t mtu : {0, 6, 15}) {
+    for (const uint8_t mtu : std::array<uint8_t, 3>{0, 6, 15}) {
         is_refused(CmAttribute::Req, DropReason::CmMtu,
                    [&](Mad& mad) { mad[kData + 50] = std::byte{static_cast<uint8_t>(mtu << 4)}; });
     }
@@ -406,7 +409,7 @@ TEST(CmIpHeader, other_version_is_refused) {
 TEST(CmIpHeader, other_family_is_refused) {
     std::array<uint8_t, 92> data{};
     build_cm_ip({.port = 1, .source = kA, .destination = kB}, data);
-    for (const uint8_t family : {0, 5, 15}) {
+    for (const uint8_t family : std::array<uint8_t, 3>{0, 5, 15}) {
         data[1] = static_cast<uint8_t>(family << 4);
         EXPECT_EQ(parse_cm_ip(data).error(), DropReason::CmIpFamily);
     }
