@@ -277,7 +277,6 @@ CmMessage RemoteConnections::about(const Exchange& exchange, CmAttribute attribu
 void RemoteConnections::say(Exchange& exchange, const CmMessage& message) {
     wire::build_cm(message, exchange.said);
     exchange.said_attribute = message.attribute;
-    exchange.said_something = true;
     repeat(exchange);
 }
 

@@ -88,7 +88,6 @@ class RemoteConnections {
         State state = State::Asked;
         bool requester = false;
         bool datagram = false;
-        bool said_something = false;
         uint8_t response_timeout = 0;  // 4.096 us << n, of the other side
         uint8_t max_retries = 0;
         uint8_t repeats = 0;  // of `said`, so far

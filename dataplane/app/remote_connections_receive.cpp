@@ -12,7 +12,7 @@
 #include <algorithm>
 
 #include "dataplane/app/remote_connections.h"
-#include "driver/abi/command.h"
+#include "driver/abi/limits.h"
 
 namespace vrdma::app {
 namespace {
@@ -208,7 +208,6 @@ void RemoteConnections::receive_request(const Mad& mad, const CmMessage& message
     exchange.peer_qpn = message.qpn;
     exchange.response_timeout = message.local_response_timeout;
     exchange.max_retries = message.max_retries;
-    peers_[{mad.vnic, mad.peer, message.qpn}] = exchange.id;
 
     vrdma_cm_message request = request_for(message, header->port, mad.peer);
     request.qpn = message.qpn;
@@ -252,7 +251,7 @@ void RemoteConnections::receive_again(Exchange& exchange, const CmMessage& messa
         exchange.state == State::Replied ||
         (exchange.state == State::Ended && (exchange.said_attribute == CmAttribute::Rej ||
                                             exchange.said_attribute == CmAttribute::SidrRep));
-    if (!answered || !exchange.said_something || message.transaction != exchange.transaction) {
+    if (!answered || message.transaction != exchange.transaction) {
         counters_.add(CmCounter::DroppedState);
         return;
     }
@@ -373,6 +372,8 @@ void RemoteConnections::receive_ready(const Mad& mad, const CmMessage& message) 
         return;
     }
     exchange->state = State::Established;
+    // Not before: who knows our id receives at this address.
+    peers_[{mad.vnic, mad.peer, exchange->peer_qpn}] = exchange->id;
     wait_until(*exchange, Instant::never());
     vrdma_cm_message ready{};
     ready.type = VRDMA_CM_READY;

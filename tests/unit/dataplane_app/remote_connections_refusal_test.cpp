@@ -123,6 +123,21 @@ TEST_F(Remote, request_of_a_connected_queue_pair_is_stale_12_9_8_3_1) {
     EXPECT_TRUE(far.heard.empty());
 }
 
+TEST_F(Remote, forged_request_does_not_make_its_queue_pair_stale) {
+    far.listen();
+    near.say(request(), now);
+    near.deliver(now);
+    const auto mad = near.wire.poll_transmit();
+    CmMessage forged = *wire::parse_cm(mad->bytes);
+    forged.local_id ^= 1;
+    forge(far, kNear, forged);
+    far.deliver(now);
+    arrive(far, *mad);
+    far.deliver(now);
+    EXPECT_EQ(std::ranges::count(far.types(), VRDMA_CM_REQUEST), 2);
+    EXPECT_EQ(far.count(CmCounter::RefusedStale), 0U);
+}
+
 TEST_F(Remote, queue_pair_may_connect_again_after_its_end) {
     far.listen();
     const uint64_t connection = connect();
