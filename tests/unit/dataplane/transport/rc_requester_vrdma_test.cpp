@@ -265,8 +265,8 @@ TEST_F(RcRequesterVrdmaTest, timeout_repeats_everything_at_growing_intervals) {
     EXPECT_EQ(requester.statistics().timeouts, 1U);
 }
 
-// On a host with fewer CPUs than threads a receiver is away for hundreds of microseconds, many times
-// a second. The window must not leave again for that.
+// On a host with fewer CPUs than threads a receiver is away for hundreds of microseconds, many
+// times a second. The window must not leave again for that.
 TEST_F(RcRequesterVrdmaTest, receiver_that_is_scheduled_away_costs_a_probe_and_no_more) {
     for (int i = 0; i < 100; ++i) {
         post(1000, Operation::Send);
