@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 
-from harness.suite import Failed, Service, Suite, check, contains, equal
+from harness.suite import Service, Suite, check, contains, equal
 from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite,
                                other_service_is_alive_and_ends_cleanly, wait_for_the_wire)
 from lab import processes
@@ -168,9 +168,14 @@ def mckey(ctx, receiver, receiver_address, sender, sender_address):
     with Program(ctx, *receiver, "stdbuf", "-oL", "mckey", *common, "-b", receiver_address) as one:
         ctx.eventually(lambda: "joined" in one.output() or one.process.poll() is not None,
                        "the receiver has joined")
-        contains(ctx.succeeds(sender, "mckey", *common, "-s", "-b", sender_address, timeout=20),
-                 "data transfers complete")
-        contains(one.ends_well(ctx), "receiving data transfers\ndata transfers complete")
+        # Its sender does not wait for its sends and destroys its queue pair: some of them never leave.
+        for _ in range(30):
+            contains(ctx.succeeds(sender, "mckey", *common, "-s", "-b", sender_address,
+                                  timeout=20), "data transfers complete")
+            if one.process.poll() is not None:
+                break
+        output = one.ends_well(ctx, 10.0)
+        contains(output, "receiving data transfers\ndata transfers complete")
 
 
 def perftest(ctx):
@@ -220,13 +225,7 @@ def unjoined_group_is_dropped_and_counted(ctx):
 
 def mckey_between_hosts(ctx):
     wait_for_the_wire(ctx)
-    try:
-        mckey(ctx, on_far(ctx), "10.90.0.2", on_near(ctx), "10.90.0.1")
-    except Failed:
-        for service in (ctx.service, ctx.surroundings.far_service):
-            for question in (["counters"], ["port", "show", "p0"]):
-                print(service.ctl(*question).stdout, flush=True)
-        raise
+    mckey(ctx, on_far(ctx), "10.90.0.2", on_near(ctx), "10.90.0.1")
 
 
 def add(name, run, timeout=20):
