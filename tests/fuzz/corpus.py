@@ -16,7 +16,7 @@ PEERS = {
     "standard": 0, "vrdma": VRDMA, "learning": VRDMA | LEARN, "reference": REFERENCE, "uc": UC,
     "forged_standard": HOSTILE, "forged_vrdma": HOSTILE | VRDMA, "forged_uc": HOSTILE | UC,
 }
-SEND, SEND_IMM, WRITE, WRITE_IMM, READ, SWAP, ADD = range(7)
+OPERATIONS = SEND, SEND_IMM, WRITE, WRITE_IMM, READ, SWAP, ADD, SEND_INVALIDATE = range(8)
 DROP, TWICE, DELAY, CORRUPT, MARK, _, BESIDE, INSTEAD = range(8)
 
 
@@ -37,7 +37,7 @@ def fate(kind, *, link=0, skip=0, arguments=b""):
 
 def transport_pair():
     all_kinds = b"".join(post(operation, length, side=side)
-                         for length in (0, 100, 3000) for operation in range(7)
+                         for length in (0, 100, 3000) for operation in OPERATIONS
                          for side in (0, 1))
     faults = b"".join(fate(kind, link=link, skip=skip, arguments=arguments)
                       for skip in (1, 5)
@@ -57,7 +57,7 @@ def transport_pair():
         if kind & HOSTILE:
             inputs[f"{name}_forged"] = head(kind) + all_kinds + forged
         inputs[f"{name}_failing"] = head(kind, scarce=200) + b"".join(
-            post(operation, 700, failing=1, pause=90) for operation in range(7))
+            post(operation, 700, failing=1, pause=90) for operation in OPERATIONS)
     inputs["standard_marked"] = head(0, mark=1) + all_kinds
     inputs["vrdma_restart"] = head(VRDMA | MOVE, restart=1 | 4 << 2) + all_kinds
     inputs["vrdma_reads_v6"] = head(VRDMA | V6, loss=60) + b"".join(
@@ -91,7 +91,7 @@ def responder():
         for peer, vrdma in peers:
             start = bytes([uc, 0, 0]) + (b"" if uc else bytes([vrdma])) + bytes([3])
             start += b"" if uc else b"\x10"
-            kinds = range(4 if uc else 7)
+            kinds = range(4 if uc else 8)
             name = f"{service}_{peer}".rstrip("_")
             inputs[f"{name}_short"] = start + b"".join(packet(k, 100) for k in kinds)
             inputs[f"{name}_long"] = start + b"".join(packet(k, 1000) + more(3) for k in kinds)
@@ -101,8 +101,55 @@ def responder():
     return inputs
 
 
+RC, RC_READ_ONLY, UC_QP, UD_QP = range(4)
+TARGETS = 9  # the areas of wire_device.cpp, and its window
+RECEIVE, TENANT_READ, TENANT_SEND, TIME, DEREGISTER, ANEW = (n << 2 for n in range(15, 9, -1))
+
+
+def at_device(qp, operation, length, *, target=0, lie=(0, b""), flags=4):
+    """A packet that begins a message to a range of a target, which is longer than the message."""
+    return (bytes([qp, lie[0], flags | 1, operation]) + length.to_bytes(2, "little") +
+            bytes([target, 0, 0, 3, 4]) + lie[1] + b"\x55" +
+            (b"\x04\x01" if lie[0] == 128 else b""))
+
+
+def more_at_device(qp, count):
+    return bytes([qp, 0, 4, 0x55]) * count
+
+
+def wire_device():
+    inputs = {}
+    for peer, vrdma in (("standard", 0), ("vrdma", 1)):
+        for name, qp, kinds in (("rc", RC, 8), ("rc_read_only", RC_READ_ONLY, 8), ("uc", UC_QP, 4),
+                                ("ud", UD_QP, 2)):
+            fresh = bytes([ANEW | qp]) + bytes([RECEIVE | qp]) * 2  # a refusal ends a queue pair
+            start = bytes([vrdma])
+            inputs[f"{peer}_{name}_targets"] = start + b"".join(
+                fresh + at_device(qp, k, 100, target=target)
+                for k in range(kinds) for target in range(TARGETS))
+            inputs[f"{peer}_{name}_long"] = start + b"".join(
+                fresh + at_device(qp, k, length) + more_at_device(qp, 2)
+                for k in range(kinds) for length in (900, 8999))
+            inputs[f"{peer}_{name}_lies"] = start + b"".join(
+                fresh + at_device(qp, k, 300) + at_device(qp, k, 300, lie=lie)
+                for k in range(kinds) for lie in LIES.values())
+        # Answers to what the tenant asks for: acknowledgements, and responses of all kinds.
+        asks = bytes([ANEW, TENANT_READ, TENANT_SEND, TENANT_READ])
+        inputs[f"{peer}_answers"] = bytes([vrdma]) + b"".join(
+            asks + at_device(RC, 2, 1000, lie=(64, bytes([opcode]))) * 2 + bytes([TIME, 200])
+            for opcode in (*range(0x0d, 0x13), 0x81, 0xc1))
+        inputs[f"{peer}_deregistered"] = (bytes([vrdma]) + at_device(RC, 2, 100) +
+                                          at_device(UC_QP, 2, 100) + bytes([DEREGISTER]) +
+                                          at_device(UC_QP, 2, 100) + at_device(RC, 2, 100))
+        inputs[f"{peer}_early"] = bytes([vrdma]) + b"".join(
+            bytes([RECEIVE | RC]) + at_device(RC, k, 200, lie=(1, bytes([ahead])))
+            for k in range(8) for ahead in (2, 1, 0))
+    return inputs
+
+
 def main():
-    for target, inputs in (("transport_pair", transport_pair()), ("responder", responder())):
+    for target, inputs in (("transport_pair", transport_pair()), ("responder", responder()),
+                           ("wire_device", wire_device())):
         folder = CORPUS / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in inputs.items():

@@ -34,15 +34,16 @@ void RequestMaker::go_on(wire::HeaderFields& fields, size_t& payload, bool last)
     last = last || left_ <= peer_.path_mtu;
     payload = std::min(left_, peer_.path_mtu);
     left_ -= static_cast<uint32_t>(payload);
+    const Opcode end = invalidate_ ? Opcode::RcSendLastInvalidate : Opcode::RcSendLast;
     fields.opcode = write_ ? (last ? Opcode::RcWriteLast : Opcode::RcWriteMiddle)
-                           : (last ? Opcode::RcSendLast : Opcode::RcSendMiddle);
+                           : (last ? end : Opcode::RcSendMiddle);
     if (last) {
         left_ = 0;
     }
 }
 
 void RequestMaker::begin(Tape& tape, wire::HeaderFields& fields, size_t& payload) {
-    const uint32_t operation = tape.below(peer_.uc ? 4 : 7);
+    const uint32_t operation = tape.below(peer_.ud ? 2 : peer_.uc ? 4 : 8);
     const uint32_t length = std::min<uint32_t>(tape.word() % 9000, 8 * peer_.path_mtu);
     const Target& target = peer_.targets[tape.below(static_cast<uint32_t>(peer_.targets.size()))];
     const uint32_t room = target.length - std::min(length, target.length);
@@ -50,21 +51,30 @@ void RequestMaker::begin(Tape& tape, wire::HeaderFields& fields, size_t& payload
     fields.reth = {address, target.key, length};
     fields.atomic_eth = {address, target.key, tape.byte(), tape.byte()};
     fields.imm = operation;
-    if (operation >= 4) {
+    invalidate_ = operation == 7;
+    fields.invalidate_rkey = target.key;
+    if (peer_.ud) {
+        payload = std::min(length, peer_.path_mtu);
+        fields.deth = {peer_.qkey, 1};
+        fields.opcode = operation == 1 ? Opcode::UdSendOnlyImm : Opcode::UdSendOnly;
+        return;
+    }
+    if (operation >= 4 && !invalidate_) {
         fields.opcode = operation == 4   ? Opcode::RcReadRequest
                         : operation == 5 ? Opcode::RcCompareSwap
                                          : Opcode::RcFetchAdd;
         return;
     }
     const bool imm = (operation & 1) != 0;
-    write_ = operation >= 2;
+    write_ = operation >= 2 && !invalidate_;
     payload = std::min(length, peer_.path_mtu);
     left_ = length - static_cast<uint32_t>(payload);
     if (left_ > 0) {
         fields.opcode = write_ ? Opcode::RcWriteFirst : Opcode::RcSendFirst;
     } else {
-        fields.opcode = write_ ? (imm ? Opcode::RcWriteOnlyImm : Opcode::RcWriteOnly)
-                               : (imm ? Opcode::RcSendOnlyImm : Opcode::RcSendOnly);
+        fields.opcode = write_        ? (imm ? Opcode::RcWriteOnlyImm : Opcode::RcWriteOnly)
+                        : invalidate_ ? Opcode::RcSendOnlyInvalidate
+                                      : (imm ? Opcode::RcSendOnlyImm : Opcode::RcSendOnly);
     }
 }
 
@@ -109,6 +119,8 @@ std::span<const std::byte> RequestMaker::make(Tape& tape, uint32_t expected) {
         const uint32_t by = uint32_t{tape.byte()} << tape.below(32);
         fields.reth.rkey ^= by;
         fields.atomic_eth.rkey ^= by;
+        fields.invalidate_rkey ^= by;
+        fields.deth.qkey ^= by;
     }
     if ((lies & kLength) != 0) {
         fields.reth.length ^= uint32_t{tape.byte()} << tape.below(32);

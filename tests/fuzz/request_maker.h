@@ -22,6 +22,8 @@ struct Target {
 
 struct Peer {
     bool uc = false;
+    bool ud = false;
+    uint32_t qkey = 0;
     uint32_t path_mtu = 1024;
     uint32_t dqpn = 0;
     wire::FlowTemplate flow;
@@ -43,6 +45,7 @@ class RequestMaker {
     const Peer& peer_;
     // The message that the frames before began.
     bool write_ = false;
+    bool invalidate_ = false;
     uint32_t left_ = 0;
     std::array<std::byte, 5000> frame_{};
     std::array<std::byte, wire::kMaxPayloadBytes> payload_{};

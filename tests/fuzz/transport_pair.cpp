@@ -115,7 +115,7 @@ void read_message(Tape& tape, uint8_t what, Scenario& s) {
     ConnectionConfig& c = s.connections[0];
     const size_t side = what >> 1 & 1;
     OperationMix& mix = c.mix[side];
-    const uint32_t operations = c.service == wire::Service::Uc ? 4 : 7;
+    const size_t operations = c.service == wire::Service::Uc ? 4 : kOperations;
     ScriptedMessage message;
     message.operation = static_cast<Operation>((what >> 2 & 7) % operations);
     message.fence = (what & 0x20) != 0;

@@ -1,4 +1,5 @@
-"""Each fuzz target runs for a minute and reaches the code that it claims to reach."""
+"""Each fuzz target runs for a minute, that of the device for a part of one, and reaches the code that
+it claims to reach."""
 
 import re
 import shutil
@@ -15,16 +16,16 @@ def needs_clang():
 
 
 # One thread each.
-TARGETS = ("wire_parse", "responder", "transport_pair")
-suite = Suite("fuzz", None, needs=needs_clang, at_once=len(TARGETS),
+TARGETS = ("wire_parse", "responder", "transport_pair", "wire_device")
+suite = Suite("fuzz", None, needs=needs_clang, at_once=2,
               builds={"fuzz": ["fuzz_" + target for target in TARGETS]})
 
 
-def fuzz_for_a_minute(ctx, target, folder, claimed):
+def fuzz(ctx, target, folder, claimed, seconds=60):
     """Runs the target; `claimed` names the files of which it reaches so many percent of the lines."""
     build = ctx.places.build.parent / "fuzz"
     ended = ctx.run("env", "VRDMA_FUZZ_BUILT=1", f"VRDMA_FUZZ_BUILD={build}",
-                    SOURCE / "tests/fuzz/run", target, folder, "60", timeout=400)
+                    SOURCE / "tests/fuzz/run", target, folder, seconds, timeout=400)
     print(ended.output)
     check(ended.status == 0, "the fuzzer found something (see above)")
     for name, percent in claimed.items():
@@ -35,18 +36,21 @@ def fuzz_for_a_minute(ctx, target, folder, claimed):
 
 @suite.case(timeout=420, slow=True)
 def parser_survives_a_minute_of_any_bytes(ctx):
-    fuzz_for_a_minute(ctx, "wire_parse", "dataplane/wire", {"network.cpp": 90, "parse.cpp": 90})
+    fuzz(ctx, "wire_parse", "dataplane/wire", {"network.cpp": 90, "parse.cpp": 90})
 
 
 @suite.case(timeout=420, slow=True)
 def responder_survives_a_minute_of_lying_peers(ctx):
-    fuzz_for_a_minute(ctx, "responder", "dataplane/transport",
-                      {"rc_responder.cpp": 85, "uc_receiver.cpp": 90})
+    fuzz(ctx, "responder", "dataplane/transport", {"rc_responder.cpp": 85, "uc_receiver.cpp": 90})
 
 
 @suite.case(timeout=420, slow=True)
 def queue_pairs_finish_after_a_minute_of_any_network(ctx):
-    fuzz_for_a_minute(ctx, "transport_pair", "dataplane/transport",
-                      {"rc_requester.cpp": 85, "rc_requester_answers.cpp": 80,
-                       "rc_requester_timers.cpp": 80, "loss_recovery.cpp": 80,
-                       "rc_responder.cpp": 85, "uc_sender.cpp": 90})
+    fuzz(ctx, "transport_pair", "dataplane/transport",
+         {"rc_requester.cpp": 85, "rc_requester_answers.cpp": 80, "rc_requester_timers.cpp": 80,
+          "loss_recovery.cpp": 80, "rc_responder.cpp": 85, "uc_sender.cpp": 90})
+
+
+@suite.case(timeout=420, slow=True)
+def memory_of_a_device_survives_lying_peers(ctx):
+    fuzz(ctx, "wire_device", "dataplane/device", {"wire_path_receive.cpp": 85}, seconds=20)
