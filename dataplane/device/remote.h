@@ -19,7 +19,7 @@ namespace vrdma {
 // The private copy of a send entry until it completes.
 struct SentEntry {
     alignas(vrdma_send_wqe) std::array<std::byte, kSendWqeBytes> wqe;  // read as one
-    uint32_t length;  // of the message
+    uint32_t length;                                                   // of the message
     uint32_t data_offset;
     uint8_t reason;  // enum vrdma_reason, when it failed here
 

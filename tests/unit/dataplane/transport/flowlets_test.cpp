@@ -34,7 +34,7 @@ TEST_F(FlowletsTest, packets_within_the_gap_stay_on_their_path) {
 
 TEST_F(FlowletsTest, pause_longer_than_the_gap_begins_another) {
     EXPECT_FALSE(after({}));
-    const auto port = after(kFlowletGap + Duration::nanoseconds(1));
+    const auto port = after({kFlowletGap.ns + 1});
     ASSERT_TRUE(port);
     EXPECT_GE(*port, kFirstSourcePort);
     EXPECT_NE(*port, source_port(kLabel));
