@@ -628,8 +628,9 @@ TEST_F(RcResponderPaceTest, without_a_cnp_all_leave_at_once) {
 TEST_F(RcResponderPaceTest, first_cnp_halves_the_rate_of_the_responses) {
     responder.on_congestion(now);
     const Duration time = time_of(64);
-    // Two microseconds each, and a burst of ten in advance.
-    EXPECT_GE(time, Duration::microseconds(2 * 64 - 12));
+    // Two microseconds each, less the part of a nanosecond that is rounded down, and a burst of ten
+    // in advance.
+    EXPECT_GE(time, Duration::nanoseconds(1999 * 64 - 12000));
     EXPECT_LE(time, Duration::microseconds(2 * 64));
 }
 
