@@ -139,6 +139,8 @@ class Commands {
     // The queue pair that a handle of the caller names.
     [[nodiscard]] std::optional<uint32_t> find_queue_pair(uint32_t handle,
                                                           const CommandCall& call) const;
+    // The queue pair of a slot just taken, with its number and its owner.
+    [[nodiscard]] Qp& begin_qp(uint32_t slot, uint32_t context, uint8_t type);
     void free_qp(uint32_t slot);
     void free_cq(uint32_t index);
     void free_srq(uint32_t index);

@@ -109,20 +109,9 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     if (!slot) {
         return refuse(VRDMA_STATUS_NO_RESOURCE, "no queue pair is left on this host");
     }
-    Qp& qp = state_.qps[*slot];
-    uint32_t generation = qp.generation;
-    const bool queued = qp.queued;  // a stale run queue entry of the last owner
-    qp = Qp{};
-    qp.queued = queued;
-    qp.remote = kNone;
-    qp.attachments = kNone;
+    Qp& qp = begin_qp(*slot, call.context, static_cast<uint8_t>(request->type));
     qp.block_loopback = (request->flags & VRDMA_QP_BLOCK_MCAST_LOOPBACK) != 0;
-    qp.qpn = state_.make_qpn(*slot, generation);
-    qp.generation = generation;
-    qp.type = static_cast<uint8_t>(request->type);
     qp.signal_all = (request->flags & VRDMA_QP_SIGNAL_ALL) != 0;
-    qp.context = call.context;
-    qp.vnic = context.vnic;
     qp.windows = (context.features & VRDMA_FEATURE_MEMORY_WINDOWS) != 0;
     qp.pd = request->pd;
     qp.send_cq = request->send_cq;
@@ -154,6 +143,22 @@ Commands::Result Commands::create_qp(const CommandCall& call) {
     }
     ++context.objects;
     return write_response(call, vrdma_rsp_create_qp{*slot, qp.qpn, doorbell, 0});
+}
+
+Qp& Commands::begin_qp(uint32_t slot, uint32_t context, uint8_t type) {
+    Qp& qp = state_.qps[slot];
+    uint32_t generation = qp.generation;
+    const bool queued = qp.queued;  // a stale run queue entry of the last owner
+    qp = Qp{};
+    qp.queued = queued;
+    qp.remote = kNone;
+    qp.attachments = kNone;
+    qp.qpn = state_.make_qpn(slot, generation);
+    qp.generation = generation;
+    qp.type = type;
+    qp.context = context;
+    qp.vnic = state_.contexts[context].vnic;
+    return qp;
 }
 
 void Commands::free_qp(uint32_t slot) {

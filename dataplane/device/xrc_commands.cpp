@@ -146,17 +146,7 @@ Commands::Result Commands::create_xrc_target(const CommandCall& call) {
     if (!slot) {
         return refuse(VRDMA_STATUS_NO_RESOURCE, "no queue pair is left on this host");
     }
-    Qp& qp = state_.qps[*slot];
-    uint32_t generation = qp.generation;
-    const bool queued = qp.queued;  // a stale run queue entry of the last owner
-    qp = Qp{};
-    qp.queued = queued;
-    qp.remote = kNone;
-    qp.qpn = state_.make_qpn(*slot, generation);
-    qp.generation = generation;
-    qp.type = VRDMA_QPT_XRC_RECV;
-    qp.context = call.context;
-    qp.vnic = state_.contexts[call.context].vnic;
+    Qp& qp = begin_qp(*slot, call.context, VRDMA_QPT_XRC_RECV);
     qp.pd = kNone;
     qp.send_cq = kNone;
     qp.recv_cq = kNone;

@@ -14,7 +14,7 @@ import signal
 import time
 
 from harness.suite import Failed, Skip, check, contains
-from harness.two_hosts import (AF_PACKET, FAR, NEAR, config, make_suite, needs,
+from harness.two_hosts import (AF_PACKET, FAR, NEAR, config, losing, make_suite, needs,
                                other_service_is_alive_and_ends_cleanly, wait_for_the_wire)
 from lab import ports, processes
 
@@ -185,19 +185,6 @@ add(SUITES, "ib_send_lat_connects_with_R", perftest, "ib_send_lat")
 # -- a bad wire ------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def faults(ctx, *words):
-    services = (ctx.service, ctx.surroundings.far_service)
-    wait_for_the_wire(ctx)
-    for service in services:
-        check(service.ctl("port", "fault", "p0", *words).returncode == 0, "faults are refused")
-    try:
-        yield
-    finally:
-        for service in services:
-            service.ctl("port", "fault", "p0", "off")
-
-
 def counted(ctx, name):
     return sum(counter["value"] for service in (ctx.service, ctx.surroundings.far_service)
                for counter in service.ctl_json("port", "show", "p0")["counters"]
@@ -206,7 +193,7 @@ def counted(ctx, name):
 
 def connections_in_spite_of_loss(ctx):
     before = counted(ctx, "cm_repeated")
-    with faults(ctx, "drop=0.05", "duplicate=0.02", "reorder=8", "reorder_share=0.02"):
+    with losing(ctx, "drop=0.05", "duplicate=0.02", "reorder=8", "reorder_share=0.02"):
         ucmatose(ctx, "-c", 64)
     check(counted(ctx, "cm_repeated") > before, "nothing had to be repeated")
 
@@ -215,7 +202,7 @@ add(SUITES, "connections_are_made_in_spite_of_loss", connections_in_spite_of_los
 
 
 def rping_in_spite_of_loss(ctx):
-    with faults(ctx, "drop=0.01"):
+    with losing(ctx, "drop=0.01"):
         for _ in range(3):
             rping(ctx, "near")
 
