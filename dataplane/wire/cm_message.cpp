@@ -63,7 +63,7 @@ void store_bytes(std::byte* to, std::span<const uint8_t> from) {
 }
 
 uint8_t bits(uint8_t byte, unsigned shift, unsigned count) {
-    return static_cast<uint8_t>(byte >> shift & ((1U << count) - 1));
+    return static_cast<uint8_t>(unsigned{byte} >> shift & ((1U << count) - 1));
 }
 
 void store24(std::byte* at, uint32_t value, uint8_t low) {
