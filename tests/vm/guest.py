@@ -72,7 +72,8 @@ class Guest:
             f"-chardev file,id=console,path={self._console} -serial chardev:console",
             f"-chardev socket,id=agent,fd={theirs.fileno()} -device virtio-serial-pci",
             "-device virtserialport,chardev=agent,name=vrdma",
-            f"-netdev tap,id=net,ifname={name},script=no,downscript=no",
+            # No limit to what is under way: QEMU would wait for it, and once did for a minute.
+            f"-netdev tap,id=net,ifname={name},script=no,downscript=no,sndbuf=0",
             # Packets on the wire are what a card would send, for those who look at them there.
             f"-device virtio-net-pci,netdev=net,mac={self.mac},romfile=,csum=off,host_tso4=off,"
             "host_tso6=off,host_ufo=off,host_ecn=off",
