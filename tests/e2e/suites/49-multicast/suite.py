@@ -15,6 +15,7 @@ from harness.suite import Service, Suite, check, contains, equal
 from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite,
                                other_service_is_alive_and_ends_cleanly, wait_for_the_wire)
 from lab import processes
+from lab.service import two_tenants
 
 VERIFY = BUILD / "tests/e2e/group_verify/vrdma-group-verify"
 GROUP = "239.1.2.3"
@@ -22,24 +23,9 @@ GROUP6 = "ff1e::1:2:3"
 
 
 def tenants(runtime_dir):
-    return f"""[service]
-runtime_dir = "{runtime_dir}"
-system_view = false
-workers = 2
-[[network]]
-name = "blue"
-id = 10
-[[network]]
+    return two_tenants(runtime_dir, extra_service="workers = 2", extra="""[[network]]
 name = "green"
 id = 11
-[[vnic]]
-name = "a"
-network = "blue"
-address = "10.0.0.1"
-[[vnic]]
-name = "b"
-network = "blue"
-address = "10.0.0.2"
 [[vnic]]
 name = "c"
 network = "blue"
@@ -48,7 +34,7 @@ address = "10.0.0.3"
 name = "x"
 network = "green"
 address = "10.0.0.4"
-"""
+""")
 
 
 suite = Suite("multicast", Service(config=tenants))
