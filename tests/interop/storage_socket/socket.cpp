@@ -48,7 +48,7 @@ std::uint64_t value_of(std::uint64_t id) {
 }
 
 // Immediate data: a credit's count, or that the partner closes.
-constexpr std::uint32_t kClosing = 1U << 24;
+constexpr std::uint32_t kCloses = 1U << 24;
 
 bool is_receive(const ibv_wc& completion) {
     return what_of(completion.wr_id) == What::kReceive;
@@ -153,8 +153,10 @@ Result<void> Socket::take_completions(ibv_cq* cq) {
 Result<void> Socket::completed(const ibv_wc& completion) {
     if (completion.status != IBV_WC_SUCCESS) {
         // The partner may close, and end its queue pair, before what we have sent it is
-        // acknowledged.
-        if (state_ == State::kClosed) {
+        // acknowledged: once it is told that we close, it answers no request that is sent again.
+        const bool silence = completion.status == IBV_WC_RETRY_EXC_ERR;
+        if (state_ == State::kClosed || (state_ == State::kClosing && silence)) {
+            state_ = State::kClosed;
             return {};
         }
         return fail(ErrorKind::kTransfer, verbs_util::describe_completion(completion));
@@ -221,7 +223,7 @@ Result<void> Socket::received(const ibv_wc& completion) {
                     fmt::format("{} bytes beside immediate data", completion.byte_len));
     }
     const std::uint32_t immediate = ntohl(completion.imm_data);
-    if (immediate == kClosing) {
+    if (immediate == kCloses) {
         state_ = State::kClosed;
     } else {
         sends_credited_ += immediate;
@@ -438,7 +440,8 @@ Result<void> Socket::close() {
     request.wr_id = wr_id(What::kClose);
     request.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     request.send_flags = IBV_SEND_SIGNALED | IBV_SEND_INLINE | IBV_SEND_SOLICITED;
-    request.imm_data = htonl(kClosing);
+    request.imm_data = htonl(kCloses);
+    state_ = State::kClosing;
     return post(request, "the message that closes");
 }
 

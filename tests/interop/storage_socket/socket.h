@@ -55,7 +55,7 @@ struct PeerAddress {
 
 class Socket {
   public:
-    enum class State : std::uint8_t { kConnecting, kAccepted, kReady, kClosed };
+    enum class State : std::uint8_t { kConnecting, kAccepted, kReady, kClosing, kClosed };
 
     [[nodiscard]] static verbs_util::Result<Socket> create(const StorageDevice& device,
                                                            const SocketOptions& options);
@@ -92,7 +92,7 @@ class Socket {
 
     /// An empty WRITE without address and key: fails when the partner has gone.
     [[nodiscard]] verbs_util::Result<void> check();
-    /// Tells the partner; the state is kClosed when it is told, or has told us.
+    /// Tells the partner; the state is kClosed when it is told, has told us or is gone.
     [[nodiscard]] verbs_util::Result<void> close();
     /// Moves the queue pair to the error state and takes what then completes: each receive that is
     /// still posted, once. Waits for the events. Returns how many were flushed.
