@@ -23,6 +23,7 @@ namespace {
 constexpr uint32_t kHeldPackets = 8192;  // of one shard
 constexpr uint32_t kPacketsPerVisit = 32;
 constexpr size_t kQueueLimit = 64;  // packets built for one link in a turn
+constexpr size_t kSpares = 8;       // buffers that a link has ready for the next ones
 constexpr uint8_t kHopLimit = 64;
 constexpr Duration kFullPortRetry = Duration::microseconds(100);
 constexpr Duration kNeighbourRetry = Duration::milliseconds(1);
@@ -119,9 +120,22 @@ WirePath::WirePath(DeviceState& state, QueuePairs& queue_pairs, Responder& respo
       multicast_(multicast),
       hosts_(state.config.mr_key ^ kProbeSecret) {}
 
+std::span<PacketBuffer> WirePath::Outgoing::burst(size_t at, net::HopId& hop) {
+    hop = hops_[at];
+    size_t end = at + 1;
+    while (end < hops_.size() && end - at < kMaxBurst && hops_[end] == hop) {
+        ++end;
+    }
+    return std::span(packets_).subspan(at, end - at);
+}
+
+void WirePath::Outgoing::erase(size_t count) {
+    packets_.erase(packets_.begin(), packets_.begin() + static_cast<ptrdiff_t>(count));
+    hops_.erase(hops_.begin(), hops_.begin() + static_cast<ptrdiff_t>(count));
+}
+
 void WirePath::add_link(net::Link& link, transport::PeerPolicy peers, bool spray) {
-    links_.push_back(Attached{&link, peers, spray, std::nullopt, {}});
-    links_.back().queue.reserve(2 * kQueueLimit);
+    links_.push_back(Attached{&link, peers, spray, Outgoing(2 * kQueueLimit)});
     if (held_.empty()) {
         held_.resize(kHeldPackets);
         for (uint32_t i = 0; i < kHeldPackets; ++i) {
@@ -137,14 +151,10 @@ void WirePath::close() {
         }
     }
     for (Attached& attached : links_) {
-        for (Outgoing& outgoing : attached.queue) {
-            attached.link->release({&outgoing.packet, 1});
-        }
-        attached.queue.clear();
-        if (attached.spare) {
-            attached.link->release({&*attached.spare, 1});
-            attached.spare.reset();
-        }
+        attached.link->release(attached.queue.packets());
+        attached.queue.erase(attached.queue.size());
+        attached.link->release(std::span(attached.spares).first(attached.spare));
+        attached.spare = 0;
     }
 }
 
@@ -203,9 +213,8 @@ void WirePath::send_probe(const ProbeToSend& probe) {
     fields.opcode = wire::Opcode::Probe;
     fields.dqpn = probe.dqpn;
     fields.probe = probe.probe;
-    packet.length =
-        static_cast<uint32_t>(wire::build_frame({packet.data, packet.capacity}, flow, fields, {}));
-    attached.queue.push_back(Outgoing{host.hop, packet});
+    attached.queue.push(host.hop, packet,
+                        wire::build_frame({packet.data, packet.capacity}, flow, fields, {}));
 }
 
 std::optional<uint32_t> WirePath::link_of(uint32_t network) const {
@@ -525,17 +534,13 @@ void WirePath::fail_message(const Qp& qp, Remote& remote, uint32_t id, const Ent
     }
 }
 
-std::optional<transport::PacketPlan> WirePath::next_plan(const Qp& qp, Remote& remote) {
+bool WirePath::next_plan(const Qp& qp, Remote& remote, transport::PacketPlan& plan) {
     if (qp.type == VRDMA_QPT_UC) {
-        return remote.can_send ? remote.sender.poll_transmit() : std::nullopt;
+        return remote.can_send && remote.sender.poll_transmit(plan);
     }
-    if (auto answer = remote.responder.poll_transmit(state_.now)) {
-        return answer;
-    }
-    if (!remote.can_send || remote.abandoned) {
-        return std::nullopt;
-    }
-    return remote.requester.poll_transmit(state_.now);
+    return remote.responder.poll_transmit(state_.now, plan) ||
+           (remote.can_send && !remote.abandoned &&
+            remote.requester.poll_transmit(state_.now, plan));
 }
 
 // Few packets can wait for a neighbour's answer. RC sends one, for its timers; UC, which nobody
@@ -565,15 +570,14 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
         if (attached.queue.size() >= kQueueLimit) {
             break;
         }
-        if (!attached.spare) {
-            PacketBuffer packet;
-            if (attached.link->allocate({&packet, 1}) == 0) {
+        if (attached.spare == 0) {
+            attached.spare = attached.link->allocate(std::span(attached.spares).first(kSpares));
+            if (attached.spare == 0) {
                 break;
             }
-            attached.spare = packet;
         }
-        const std::optional<transport::PacketPlan> plan = next_plan(qp, remote);
-        if (!plan) {
+        transport::PacketPlan plan;
+        if (!next_plan(qp, remote, plan)) {
             if (qp.type == VRDMA_QPT_UC) {
                 complete(slot, remote);  // one message at a time
                 if (remote.can_send && qp.state == VRDMA_QPS_RTS) {
@@ -587,9 +591,10 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
             return;
         }
         choose_path(qp, remote);
-        if (build(slot, remote, *plan, *attached.spare)) {
-            attached.queue.push_back(Outgoing{remote.hop, *attached.spare});
-            attached.spare.reset();
+        const PacketBuffer& packet = attached.spares[attached.spare - 1];
+        if (const size_t length = build(slot, remote, plan, packet); length != 0) {
+            attached.queue.push(remote.hop, packet, length);
+            --attached.spare;
             remote.knocked = remote.knocked || most == 1;
         }
     }
@@ -607,9 +612,9 @@ void WirePath::choose_path(const Qp& qp, Remote& remote) const {
     }
 }
 
-bool WirePath::build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,
-                     PacketBuffer& packet) {
-    wire::HeaderFields fields = plan.fields;
+size_t WirePath::build(uint32_t slot, Remote& remote, transport::PacketPlan& plan,
+                       const PacketBuffer& packet) {
+    wire::HeaderFields& fields = plan.fields;
     if (is_xrc(state_.qps[slot]) && wire::opcode_info(fields.opcode).service == wire::Service::Rc) {
         fields.opcode = wire::xrc_of(fields.opcode);
         if (wire::opcode_info(fields.opcode).request()) {
@@ -625,20 +630,19 @@ bool WirePath::build(uint32_t slot, Remote& remote, const transport::PacketPlan&
             break;
         case transport::PayloadSource::Message:
             if (!read_entry(state_.qps[slot], remote, plan, payload, crc)) {
-                return false;
+                return 0;
             }
             break;
         case transport::PayloadSource::Memory:
             if (!read_memory(slot, plan, payload, crc)) {
                 remote.responder.response_failed(transport::ExecuteStatus::NakRemoteAccess);
-                return false;
+                return 0;
             }
             break;
     }
     const size_t tail = wire::finish({payload + plan.length, packet.capacity - bytes - plan.length},
                                      plan.length, crc);
-    packet.length = static_cast<uint32_t>(bytes + plan.length + tail);
-    return true;
+    return bytes + plan.length + tail;
 }
 
 bool WirePath::read_entry(const Qp& qp, Remote& remote, const transport::PacketPlan& plan,
@@ -786,8 +790,7 @@ bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {
     }
     const size_t tail = wire::finish(
         {payload + slice.length, packet.capacity - bytes - slice.length}, slice.length, crc);
-    packet.length = static_cast<uint32_t>(bytes + slice.length + tail);
-    attached.queue.push_back(Outgoing{*hop, packet});
+    attached.queue.push(*hop, packet, bytes + slice.length + tail);
     return true;
 }
 
@@ -820,23 +823,15 @@ void WirePath::flush() {
     for (Attached& attached : links_) {
         size_t sent = 0;
         while (sent < attached.queue.size()) {
-            std::array<PacketBuffer, kMaxBurst> burst;
-            const net::HopId hop = attached.queue[sent].hop;
-            size_t count = 0;
-            while (count < burst.size() && sent + count < attached.queue.size() &&
-                   attached.queue[sent + count].hop == hop) {
-                burst[count] = attached.queue[sent + count].packet;
-                ++count;
-            }
-            const size_t taken =
-                attached.link->send(hop, std::span(burst).first(count), state_.now);
+            net::HopId hop = 0;
+            const std::span<PacketBuffer> burst = attached.queue.burst(sent, hop);
+            const size_t taken = attached.link->send(hop, burst, state_.now);
             sent += taken;
-            if (taken < count) {
+            if (taken < burst.size()) {
                 break;
             }
         }
-        attached.queue.erase(attached.queue.begin(),
-                             attached.queue.begin() + static_cast<ptrdiff_t>(sent));
+        attached.queue.erase(sent);
     }
 }
 

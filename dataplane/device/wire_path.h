@@ -81,16 +81,38 @@ class WirePath final : public net::PacketReceiver {
                   Instant now) override;
 
   private:
-    struct Outgoing {
-        net::HopId hop;
-        PacketBuffer packet;
+    // Built in this turn, or left over by the port. The buffers lie side by side, as the port takes
+    // them.
+    class Outgoing {
+      public:
+        explicit Outgoing(size_t room) {
+            packets_.reserve(room);
+            hops_.reserve(room);
+        }
+        [[nodiscard]] size_t size() const { return packets_.size(); }
+        [[nodiscard]] bool empty() const { return packets_.empty(); }
+        // `buffer` with a frame of `length` bytes in it.
+        void push(net::HopId hop, const PacketBuffer& buffer, size_t length) {
+            packets_.push_back(
+                {buffer.data, static_cast<uint32_t>(length), buffer.capacity, buffer.handle});
+            hops_.push_back(hop);
+        }
+        // A burst that begins at `at` and goes to one hop.
+        [[nodiscard]] std::span<PacketBuffer> burst(size_t at, net::HopId& hop);
+        void erase(size_t count);
+        [[nodiscard]] std::span<PacketBuffer> packets() { return packets_; }
+
+      private:
+        std::vector<PacketBuffer> packets_;
+        std::vector<net::HopId> hops_;
     };
     struct Attached {
         net::Link* link;
         transport::PeerPolicy peers;
         bool spray;
-        std::optional<PacketBuffer> spare;
-        std::vector<Outgoing> queue;  // built in this turn, or left over by the port
+        Outgoing queue;
+        std::array<PacketBuffer, kMaxBurst> spares{};  // the first `spare` of them: empty buffers
+        size_t spare = 0;
     };
     struct Held {
         PacketBuffer packet;
@@ -119,11 +141,11 @@ class WirePath final : public net::PacketReceiver {
     static void fail_message(const Qp& qp, Remote& remote, uint32_t id, const EntryFault& fault);
     [[nodiscard]] uint32_t packets_per_visit(const Qp& qp, Remote& remote) const;
     void transmit(uint32_t slot, Remote& remote);
-    [[nodiscard]] std::optional<transport::PacketPlan> next_plan(const Qp& qp, Remote& remote);
+    [[nodiscard]] bool next_plan(const Qp& qp, Remote& remote, transport::PacketPlan& plan);
     void choose_path(const Qp& qp, Remote& remote) const;
-    // False: the payload cannot be had; the transport has been told.
-    [[nodiscard]] bool build(uint32_t slot, Remote& remote, const transport::PacketPlan& plan,
-                             PacketBuffer& packet);
+    // Bytes of the frame; 0: the payload cannot be had, and the transport has been told.
+    [[nodiscard]] size_t build(uint32_t slot, Remote& remote, transport::PacketPlan& plan,
+                               const PacketBuffer& packet);
     [[nodiscard]] bool read_entry(const Qp& qp, Remote& remote, const transport::PacketPlan& plan,
                                   std::byte* to, uint32_t& crc);
     [[nodiscard]] bool read_memory(uint32_t slot, const transport::PacketPlan& plan, std::byte* to,

@@ -63,9 +63,8 @@ void WirePath::send_mad(const Mad& mad) {
     fields.dqpn = wire::kGsiQpn;
     fields.psn = datagram_psn_++ & 0xffffff;
     fields.deth = {wire::kGsiQkey, wire::kGsiQpn};
-    packet.length = static_cast<uint32_t>(
-        wire::build_frame({packet.data, packet.capacity}, flow, fields, mad.bytes));
-    links_[*index].queue.push_back(Outgoing{*hop, packet});
+    links_[*index].queue.push(
+        *hop, packet, wire::build_frame({packet.data, packet.capacity}, flow, fields, mad.bytes));
     counters.add(Counter::MadsSent);
 }
 

@@ -155,7 +155,7 @@ void WirePath::receive_one(net::Link& link, net::ReceivedPacket& received) {
     if (qp.state == VRDMA_QPS_ERR && is_reliable(qp.type) && packet.info().request() &&
         remote.responder.failed()) {
         // The NAK that ended the connection may be lost: who asks again is told again.
-        [[maybe_unused]] const transport::Inbound again =
+        [[maybe_unused]] const transport::Inbound& again =
             remote.responder.receive(packet, state_.now);
         state_.run(*slot);
         return;
@@ -236,7 +236,7 @@ bool WirePath::dispatch(uint32_t slot, Remote& remote, const wire::Packet& packe
 
 bool WirePath::dispatch_request(uint32_t slot, Remote& remote, const wire::Packet& packet,
                                 const PacketBuffer& buffer) {
-    const transport::Inbound work = remote.responder.receive(packet, state_.now);
+    const transport::Inbound& work = remote.responder.receive(packet, state_.now);
     switch (work.action) {
         case transport::Inbound::Action::Nothing:
             break;
@@ -300,7 +300,8 @@ bool WirePath::dispatch_answer(uint32_t slot, Remote& remote, const wire::Packet
 }
 
 void WirePath::replay_held(uint32_t slot, Remote& remote) {
-    if (!is_reliable(state_.qps[slot].type)) {
+    if (!is_reliable(state_.qps[slot].type) ||
+        (!remote.responder.holds() && !remote.requester.holds())) [[likely]] {
         return;
     }
     const auto replay = [&](uint32_t handle) {

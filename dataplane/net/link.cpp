@@ -36,10 +36,8 @@ bool same_prefix(const wire::Address& a, const wire::Address& b, uint32_t length
 }
 
 void write_macs(const PacketBuffer& packet, const wire::Mac& to, const wire::Mac& from) {
-    std::transform(to.bytes.begin(), to.bytes.end(), packet.data,
-                   [](uint8_t byte) { return std::byte{byte}; });
-    std::transform(from.bytes.begin(), from.bytes.end(), packet.data + kMacBytes,
-                   [](uint8_t byte) { return std::byte{byte}; });
+    std::memcpy(packet.data, to.bytes.data(), kMacBytes);
+    std::memcpy(packet.data + kMacBytes, from.bytes.data(), kMacBytes);
 }
 
 // Of a packet that we built.
@@ -56,8 +54,7 @@ wire::Address destination_of(const PacketBuffer& packet) {
 
 bool is_from(std::span<const std::byte> frame, const wire::Mac& mac) {
     return frame.size() >= kEthernetBytes &&
-           std::equal(mac.bytes.begin(), mac.bytes.end(), frame.begin() + kMacBytes,
-                      [](uint8_t a, std::byte b) { return std::byte{a} == b; });
+           std::memcmp(mac.bytes.data(), frame.data() + kMacBytes, kMacBytes) == 0;
 }
 
 }  // namespace
@@ -159,20 +156,26 @@ void Link::receive_burst(std::span<PacketBuffer> frames, Instant now, PacketRece
 
 void Link::receive_roce(const PacketBuffer& frame, std::array<ReceivedPacket, kMaxBurst>& into,
                         size_t& count) {
-    const auto packet = wire::parse(std::span<const std::byte>(frame.data, frame.length));
-    if (!packet) {
-        counters_.drop(packet.error());
+    ReceivedPacket& received = into[count];
+    received.packet = wire::Packet{};
+    const wire::Packet& packet = received.packet;
+    const auto parsed = wire::parse(std::span<const std::byte>(frame.data, frame.length),
+                                    wire::Verify::All, received.packet);
+    if (!parsed) {
+        counters_.drop(parsed.error());
         return;
     }
-    const wire::Address& destination = packet->network.destination;
+    received.buffer = frame;
+    const wire::Address& destination = packet.network.destination;
     if (destination.multicast()) [[unlikely]] {
-        if (packet->bth.dqpn != kGroupQpn || packet->info().service != wire::Service::Ud) {
+        if (packet.bth.dqpn != kGroupQpn || packet.info().service != wire::Service::Ud) {
             counters_.add(LinkCounter::GroupMisaddressed);
         } else if (!memberships_.has(destination)) {
             counters_.add(LinkCounter::ForeignGroup);
         } else {
             counters_.add(LinkCounter::RocePackets);
-            into[count++] = ReceivedPacket{*packet, frame, kGroup};
+            received.vnic = kGroup;
+            ++count;
         }
         return;
     }
@@ -182,7 +185,8 @@ void Link::receive_roce(const PacketBuffer& frame, std::array<ReceivedPacket, kM
         return;
     }
     counters_.add(LinkCounter::RocePackets);
-    into[count++] = ReceivedPacket{*packet, frame, *vnic};
+    received.vnic = *vnic;
+    ++count;
 }
 
 tl::expected<HopId, NoRoute> Link::acquire_hop(const wire::Address& source,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "dataplane/wire/build.h"
 
@@ -29,5 +30,15 @@ struct PacketPlan {
     uint32_t request_length = 0;
     uint32_t request_srqn = 0;  // XRC
 };
+
+// For callers who do not mind a copy: the plan that fill(plan) makes, unless it says false.
+template <class F>
+[[nodiscard]] std::optional<PacketPlan> polled(F fill) {
+    std::optional<PacketPlan> plan(std::in_place);
+    if (!fill(*plan)) {
+        plan.reset();
+    }
+    return plan;
+}
 
 }  // namespace vrdma::transport

@@ -145,18 +145,19 @@ uint32_t RcRequester::window_limit() const {
 
 bool RcRequester::room() const {
     return config_.peer == PeerKind::Standard || beyond_window_ ||
-           window_.in_flight() < swift_.window();
+           window_.span() < swift_.window() || window_.in_flight() < swift_.window();
 }
 
-std::optional<PacketPlan> RcRequester::poll_transmit(Instant now) {
+bool RcRequester::poll_transmit(Instant now, PacketPlan& plan) {
     if (phase_ == Phase::Failed) {
-        return std::nullopt;
+        return false;
     }
     if (cnp_.due()) [[unlikely]] {
-        return plan_cnp(now);
+        plan_cnp(now, plan);
+        return true;
     }
     if (now < rnr_until_ || !room()) {
-        return std::nullopt;
+        return false;
     }
     if (pacer_.on()) [[unlikely]] {
         if (dcqcn_.advance(now)) {
@@ -164,17 +165,17 @@ std::optional<PacketPlan> RcRequester::poll_transmit(Instant now) {
         }
         pacing_blocked_ = !pacer_.ready(now) && !beyond_window_;
         if (pacing_blocked_) {
-            return std::nullopt;
+            return false;
         }
     }
-    std::optional<PacketPlan> plan = window_.any_lost() ? transmit_again(now) : transmit_new(now);
-    if (plan) {
-        beyond_window_ = false;
-        last_sent_ = now;
-        plan->fields.ack_request |= !room() && plan->source == PayloadSource::Message;
-        charge(*plan, now);
+    if (!(window_.any_lost() ? transmit_again(now, plan) : transmit_new(now, plan))) {
+        return false;
     }
-    return plan;
+    beyond_window_ = false;
+    last_sent_ = now;
+    plan.fields.ack_request |= !room() && plan.source == PayloadSource::Message;
+    charge(plan, now);
+    return true;
 }
 
 void RcRequester::charge(const PacketPlan& plan, Instant now) {
@@ -188,13 +189,11 @@ void RcRequester::charge(const PacketPlan& plan, Instant now) {
     dcqcn_.on_sent(bytes);
 }
 
-PacketPlan RcRequester::plan_cnp(Instant now) {
+void RcRequester::plan_cnp(Instant now, PacketPlan& plan) {
     cnp_.sent(now);
-    PacketPlan plan;
     plan.fields.opcode = wire::Opcode::Cnp;
     plan.fields.becn = true;
     plan.fields.dqpn = config_.destination_qpn;
-    return plan;
 }
 
 void RcRequester::set_pace() {
@@ -213,11 +212,11 @@ void RcRequester::set_pace() {
     pacing_blocked_ = false;
 }
 
-std::optional<PacketPlan> RcRequester::transmit_again(Instant now) {
+bool RcRequester::transmit_again(Instant now, PacketPlan& plan) {
     const Sequence lost = window_.first_lost();
     const Index i = find(lost);
     if (i - done_ >= fence_of_fault() - done_) {
-        return std::nullopt;
+        return false;
     }
     const Outstanding& m = at(i);
     const Unit whole = unit(m, lost);
@@ -233,28 +232,28 @@ std::optional<PacketPlan> RcRequester::transmit_again(Instant now) {
     window_.send_again(part.begin, part.end, now);
     ++statistics_.retransmitted_packets;
     timer_start_ = std::max(timer_start_, now);
-    PacketPlan result = plan(m, part.begin, part.end);
-    result.retransmission = true;
-    result.fields.ack_request |= !has_response(m.operation) && !window_.any_lost();
-    return result;
+    fill(m, part.begin, part.end, plan);
+    plan.retransmission = true;
+    plan.fields.ack_request |= !has_response(m.operation) && !window_.any_lost();
+    return true;
 }
 
-std::optional<PacketPlan> RcRequester::transmit_new(Instant now) {
+bool RcRequester::transmit_new(Instant now, PacketPlan& plan) {
     if (send_ - done_ >= fence_of_fault() - done_) {
-        return std::nullopt;
+        return false;
     }
     const Outstanding& m = at(send_);
     const Sequence from = window_.sent();
     const Unit part = unit(m, from);
     if (m.fence && from == m.first && response_ - done_ < send_ - done_) {
-        return std::nullopt;  // IBA 10.8.3.3
+        return false;  // IBA 10.8.3.3
     }
     if (has_response(m.operation) && reads_exhausted()) {
-        return std::nullopt;
+        return false;
     }
     const auto span = static_cast<uint32_t>(part.end - window_base());
     if (span > window_limit()) {
-        return std::nullopt;
+        return false;
     }
     if (!unfinished()) {
         timer_start_ = progress_at_ = now;
@@ -263,9 +262,9 @@ std::optional<PacketPlan> RcRequester::transmit_new(Instant now) {
     if (part.end == m.end()) {
         ++send_;
     }
-    PacketPlan result = plan(m, part.begin, part.end);
-    result.fields.ack_request |= !has_response(m.operation) && span == window_limit();
-    return result;
+    fill(m, part.begin, part.end, plan);
+    plan.fields.ack_request |= !has_response(m.operation) && span == window_limit();
+    return true;
 }
 
 bool RcRequester::reads_exhausted() const {
@@ -295,10 +294,9 @@ bool RcRequester::reads_exhausted() const {
     return false;
 }
 
-PacketPlan RcRequester::plan(const Outstanding& m, Sequence from, Sequence to) const {
-    PacketPlan result;
-    result.message_id = m.id;
-    wire::HeaderFields& fields = result.fields;
+void RcRequester::fill(const Outstanding& m, Sequence from, Sequence to, PacketPlan& plan) const {
+    plan.message_id = m.id;
+    wire::HeaderFields& fields = plan.fields;
     fields.dqpn = config_.destination_qpn;
     fields.psn = psn_of(from).value;
     const auto packet = static_cast<uint32_t>(from - m.first);
@@ -313,11 +311,11 @@ PacketPlan RcRequester::plan(const Outstanding& m, Sequence from, Sequence to) c
                            : choice.middle;
     if (m.operation == Operation::Read) {
         fields.reth = {m.remote_address + offset, m.rkey, length};
-        return result;
+        return;
     }
     if (is_atomic(m.operation)) {
         fields.atomic_eth = {m.remote_address, m.rkey, m.swap_or_add, m.compare};
-        return result;
+        return;
     }
     if (first && is_write(m.operation)) {
         fields.reth = {m.remote_address, m.rkey, m.length};
@@ -328,10 +326,9 @@ PacketPlan RcRequester::plan(const Outstanding& m, Sequence from, Sequence to) c
         fields.solicited = m.solicited;
     }
     fields.ack_request = last || (from & (kAckRequestPackets - 1)) == 0;
-    result.source = length > 0 ? PayloadSource::Message : PayloadSource::None;
-    result.offset = offset;
-    result.length = length;
-    return result;
+    plan.source = length > 0 ? PayloadSource::Message : PayloadSource::None;
+    plan.offset = offset;
+    plan.length = length;
 }
 
 void RcRequester::set_fault(Index message, CompletionStatus status) {

@@ -95,9 +95,13 @@ class RcRequester {
     // that is posted and incomplete has its id.
     void post(const Message& message);
 
-    // The next packet, or nothing to send now: wait for receive() or next_deadline().
+    // Makes the next packet in `plan`, which is as PacketPlan{} is. False: nothing to send now,
+    // wait for receive() or next_deadline().
     // The caller that cannot read the payload calls fail_message() and drops the plan.
-    [[nodiscard]] std::optional<PacketPlan> poll_transmit(Instant now);
+    [[nodiscard]] bool poll_transmit(Instant now, PacketPlan& plan);
+    [[nodiscard]] std::optional<PacketPlan> poll_transmit(Instant now) {
+        return polled([&](PacketPlan& plan) { return poll_transmit(now, plan); });
+    }
 
     // A packet addressed to this queue pair from the one it is connected to, and not a request.
     // Place and Original: when the local memory is gone, call fail_message(); the state has moved
@@ -108,6 +112,7 @@ class RcRequester {
     // A held packet whose turn has come, to be given to receive() again, then released. Ask after
     // each receive().
     [[nodiscard]] std::optional<HeldPacket> next_held();
+    [[nodiscard]] bool holds() const { return !held_.empty(); }
     // Before reset() or when the queue pair goes: all that is still held, one at a time.
     [[nodiscard]] std::optional<HeldPacket> discard_held() { return held_.discard(); }
 
@@ -172,9 +177,9 @@ class RcRequester {
     [[nodiscard]] bool complete(Index i) const;
     [[nodiscard]] Index fence_of_fault() const { return phase_ == Phase::Failing ? fault_ : tail_; }
 
-    [[nodiscard]] std::optional<PacketPlan> transmit_again(Instant now);
-    [[nodiscard]] std::optional<PacketPlan> transmit_new(Instant now);
-    [[nodiscard]] PacketPlan plan(const Outstanding& m, Sequence from, Sequence to) const;
+    [[nodiscard]] bool transmit_again(Instant now, PacketPlan& plan);
+    [[nodiscard]] bool transmit_new(Instant now, PacketPlan& plan);
+    void fill(const Outstanding& m, Sequence from, Sequence to, PacketPlan& plan) const;
     // Requests of READs and atomics that were sent and are not fully answered: no more than
     // max_rd_atomic. Read off the window, so that it cannot drift from it.
     [[nodiscard]] bool reads_exhausted() const;
@@ -185,7 +190,7 @@ class RcRequester {
     // Congestion control lets another packet go.
     [[nodiscard]] bool room() const;
     void charge(const PacketPlan& plan, Instant now);
-    [[nodiscard]] PacketPlan plan_cnp(Instant now);
+    void plan_cnp(Instant now, PacketPlan& plan);
 
     [[nodiscard]] Answer on_acknowledge(const wire::Packet& packet, Instant now);
     [[nodiscard]] Answer on_nak(Sequence sequence, uint8_t code, Instant now);

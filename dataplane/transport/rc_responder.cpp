@@ -21,13 +21,6 @@
 #include "dataplane/base/check.h"
 
 namespace vrdma::transport {
-namespace {
-
-Inbound drop(DropReason reason) {
-    return {.action = Inbound::Action::Drop, .reason = reason};
-}
-
-}  // namespace
 
 void RcResponder::reset(const RcResponderConfig& config) {
     VR_CHECK(std::has_single_bit(config.path_mtu) && config.path_mtu >= kMinPathMtu &&
@@ -39,7 +32,12 @@ void RcResponder::reset(const RcResponderConfig& config) {
     dcqcn_ = Dcqcn(config.line_rate);
 }
 
-Inbound RcResponder::receive(const wire::Packet& packet, Instant now) {
+const Inbound& RcResponder::drop(DropReason reason) {
+    inbound_ = {.action = Inbound::Action::Drop, .reason = reason};
+    return inbound_;
+}
+
+const Inbound& RcResponder::receive(const wire::Packet& packet, Instant now) {
     VR_CHECK(pending_ == Pending::Nothing);
     const wire::OpcodeInfo& info = packet.info();
     if (info.service != wire::Service::Rc) {
@@ -94,7 +92,7 @@ void RcResponder::answer(const Response& response) {
 }
 
 // IBA 9.7.4.1.4, .6, .7: what does not fit ends the connection.
-Inbound RcResponder::accept(const wire::Packet& packet) {
+const Inbound& RcResponder::accept(const wire::Packet& packet) {
     const wire::OpcodeInfo& info = packet.info();
     const bool continues = !info.begins();
     const bool fits = progress_ == Progress::Between  ? !continues
@@ -103,7 +101,8 @@ Inbound RcResponder::accept(const wire::Packet& packet) {
     if (!fits || !length_fits(packet)) {
         return refuse(wire::NakCode::InvalidRequest);
     }
-    Inbound inbound{.action = Inbound::Action::Execute};
+    Inbound& inbound = inbound_;
+    inbound = {.action = Inbound::Action::Execute};
     inbound.first = info.begins();
     inbound.last = info.ends();
     inbound.solicited = packet.bth.solicited;
@@ -120,7 +119,6 @@ Inbound RcResponder::accept(const wire::Packet& packet) {
     pending_ = Pending::Request;
     pending_begin_ = expected_;
     pending_ack_request_ = packet.bth.ack_request;
-    pending_inbound_ = inbound;
     return inbound;
 }
 
@@ -186,9 +184,10 @@ bool RcResponder::begin_atomic(const wire::Packet& packet, Inbound& inbound) {
     return inbound.remote_address % 8 == 0 && responses(false) < config_.max_dest_rd_atomic;
 }
 
-Inbound RcResponder::refuse(wire::NakCode code) {
+const Inbound& RcResponder::refuse(wire::NakCode code) {
     end_with(code, expected_);
-    return {};
+    inbound_ = {};
+    return inbound_;
 }
 
 void RcResponder::end_with(wire::NakCode code, Sequence sequence) {
@@ -200,7 +199,7 @@ void RcResponder::end_with(wire::NakCode code, Sequence sequence) {
 }
 
 // IBA 9.7.5.1.2 and .3: one NAK for a gap.
-Inbound RcResponder::ahead(const wire::Packet& packet, Sequence sequence) {
+const Inbound& RcResponder::ahead(const wire::Packet& packet, Sequence sequence) {
     if (config_.peer == PeerKind::Vrdma) {
         ack_due_ = true;
     } else if (!gap_reported_) {
@@ -221,11 +220,12 @@ Inbound RcResponder::ahead(const wire::Packet& packet, Sequence sequence) {
     if ((config_.peer == PeerKind::Standard && rnr_) || !held_.free(sequence, hold_end_)) {
         return drop(DropReason::PsnAhead);
     }
-    return {.action = Inbound::Action::Hold, .sequence = sequence};
+    inbound_ = {.action = Inbound::Action::Hold, .sequence = sequence};
+    return inbound_;
 }
 
 // IBA 9.7.4.2: nothing is executed twice, but for READ.
-Inbound RcResponder::duplicate(const wire::Packet& packet, Sequence sequence) {
+const Inbound& RcResponder::duplicate(const wire::Packet& packet, Sequence sequence) {
     const wire::OpcodeInfo& info = packet.info();
     if (info.kind == wire::Kind::Atomic) {
         return replay_atomic(sequence);
@@ -250,17 +250,17 @@ Inbound RcResponder::duplicate(const wire::Packet& packet, Sequence sequence) {
     }
     pending_ = Pending::Replay;
     pending_begin_ = sequence;
-    pending_inbound_ = {.action = Inbound::Action::Reexecute};
-    pending_inbound_.operation = Operation::Read;
-    pending_inbound_.first = pending_inbound_.last = true;
-    pending_inbound_.remote_address = packet.reth.address;
-    pending_inbound_.rkey = packet.reth.rkey;
-    pending_inbound_.srqn = packet.srqn;
-    pending_inbound_.length = pending_inbound_.total = packet.reth.length;
-    return pending_inbound_;
+    inbound_ = {.action = Inbound::Action::Reexecute};
+    inbound_.operation = Operation::Read;
+    inbound_.first = inbound_.last = true;
+    inbound_.remote_address = packet.reth.address;
+    inbound_.rkey = packet.reth.rkey;
+    inbound_.srqn = packet.srqn;
+    inbound_.length = inbound_.total = packet.reth.length;
+    return inbound_;
 }
 
-Inbound RcResponder::replay_atomic(Sequence sequence) {
+const Inbound& RcResponder::replay_atomic(Sequence sequence) {
     for (const SavedAtomic& saved : atomics_) {
         if (saved.sequence != sequence) {
             continue;
@@ -288,7 +288,7 @@ void RcResponder::executed(const ExecuteResult& result) {
     VR_CHECK(pending_ != Pending::Nothing);
     const bool replay = pending_ == Pending::Replay;
     pending_ = Pending::Nothing;
-    const Inbound& done = pending_inbound_;
+    const Inbound& done = inbound_;
     switch (result.status) {
         case ExecuteStatus::Ok:
             break;
@@ -387,37 +387,42 @@ bool RcResponder::has_output() const {
     return response_head_ != response_tail_ || nak_due_ != NakDue::None || ack_due_ || cnp_.due();
 }
 
-std::optional<PacketPlan> RcResponder::poll_transmit(Instant now) {
+bool RcResponder::poll_transmit(Instant now, PacketPlan& plan) {
+    if (!has_output()) {
+        return false;
+    }
     if (cnp_.due()) [[unlikely]] {
-        return plan_cnp(now);
+        plan_cnp(now, plan);
+        return true;
     }
     if (config_.peer == PeerKind::Vrdma && phase_ == Phase::Running && nak_due_ == NakDue::None &&
         ack_due_) {
-        return plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now);
+        plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now, plan);
+        return true;
     }
     if (response_head_ != response_tail_) {
         if (held_back(now)) {
-            return std::nullopt;
+            return false;
         }
-        PacketPlan plan = plan_response();
+        plan_response(plan);
         if (pacer_.on()) [[unlikely]] {
             pacer_.sent(kPacedHeaderBytes + plan.length, now);
             dcqcn_.on_sent(kPacedHeaderBytes + plan.length);
         }
-        return plan;
+        return true;
     }
     switch (nak_due_) {
         case NakDue::None:
+            plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now, plan);
             break;
         case NakDue::Once:
-            return plan_acknowledge(nak_syndrome_, expected_, now);
+            plan_acknowledge(nak_syndrome_, expected_, now, plan);
+            break;
         case NakDue::Terminal:
-            return plan_acknowledge(nak_syndrome_, nak_sequence_, now);
+            plan_acknowledge(nak_syndrome_, nak_sequence_, now, plan);
+            break;
     }
-    if (ack_due_) {
-        return plan_acknowledge(wire::kAckSyndrome, expected_ - 1, now);
-    }
-    return std::nullopt;
+    return true;
 }
 
 void RcResponder::on_congestion(Instant now) {
@@ -451,21 +456,19 @@ bool RcResponder::held_back(Instant now) {
     return pacing_blocked_;
 }
 
-PacketPlan RcResponder::plan_cnp(Instant now) {
+void RcResponder::plan_cnp(Instant now, PacketPlan& plan) {
     cnp_.sent(now);
     ++statistics_.congestion_notifications;
-    PacketPlan plan;
     plan.fields.opcode = wire::Opcode::Cnp;
     plan.fields.becn = true;
     plan.fields.dqpn = config_.destination_qpn;
-    return plan;
 }
 
-PacketPlan RcResponder::plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now) {
+void RcResponder::plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now,
+                                   PacketPlan& plan) {
     ack_due_ = false;
     nak_due_ = NakDue::None;
     unasked_ = 0;
-    PacketPlan plan;
     wire::HeaderFields& fields = plan.fields;
     fields.opcode = wire::Opcode::RcAcknowledge;
     fields.dqpn = config_.destination_qpn;
@@ -491,12 +494,10 @@ PacketPlan RcResponder::plan_acknowledge(uint8_t syndrome, Sequence sequence, In
             });
         }
     }
-    return plan;
 }
 
-PacketPlan RcResponder::plan_response() {
+void RcResponder::plan_response(PacketPlan& plan) {
     Response& r = responses_[response_head_ & (kMaxResponses - 1)];
-    PacketPlan plan;
     wire::HeaderFields& fields = plan.fields;
     fields.dqpn = config_.destination_qpn;
     fields.psn = psn_of(r.begin + r.polled).value;
@@ -507,7 +508,7 @@ PacketPlan RcResponder::plan_response() {
         fields.opcode = wire::Opcode::RcAtomicAcknowledge;
         fields.original = r.word;
         ++response_head_;
-        return plan;
+        return;
     }
     const bool first = r.polled == 0;
     const bool last = r.polled + 1 == r.packets;
@@ -528,7 +529,6 @@ PacketPlan RcResponder::plan_response() {
     if (last) {
         ++response_head_;
     }
-    return plan;
 }
 
 void RcResponder::response_failed(ExecuteStatus status) {

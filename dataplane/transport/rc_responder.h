@@ -53,16 +53,21 @@ class RcResponder {
     void reset(const RcResponderConfig& config);
 
     // A request packet addressed to this queue pair from the one it is connected to.
-    [[nodiscard]] Inbound receive(const wire::Packet& packet, Instant now);
+    // The result is valid until the next call.
+    [[nodiscard]] const Inbound& receive(const wire::Packet& packet, Instant now);
     void executed(const ExecuteResult& result);
 
     void hold(Sequence sequence, HeldPacket packet);
     // A held packet whose turn has come, to be given to receive() again, then released.
     [[nodiscard]] std::optional<HeldPacket> next_held();
+    [[nodiscard]] bool holds() const { return !held_.empty(); }
     [[nodiscard]] std::optional<HeldPacket> discard_held() { return held_.discard(); }
 
     // ACK, NAK, SACK, CNP, READ response or ATOMIC ACK, in the order in which they must leave.
-    [[nodiscard]] std::optional<PacketPlan> poll_transmit(Instant now);
+    [[nodiscard]] bool poll_transmit(Instant now, PacketPlan& plan);
+    [[nodiscard]] std::optional<PacketPlan> poll_transmit(Instant now) {
+        return polled([&](PacketPlan& plan) { return poll_transmit(now, plan); });
+    }
     // The payload of the READ response just polled cannot be read: it becomes this NAK, and the
     // responder fails.
     void response_failed(ExecuteStatus status);
@@ -115,17 +120,18 @@ class RcResponder {
     };
     static constexpr uint32_t kMaxResponses = 2 * kMaxRdAtomic;  // first answers and replays
 
-    [[nodiscard]] Inbound accept(const wire::Packet& packet);
-    [[nodiscard]] Inbound ahead(const wire::Packet& packet, Sequence sequence);
-    [[nodiscard]] Inbound duplicate(const wire::Packet& packet, Sequence sequence);
-    [[nodiscard]] Inbound replay_atomic(Sequence sequence);
+    [[nodiscard]] const Inbound& accept(const wire::Packet& packet);
+    [[nodiscard]] const Inbound& ahead(const wire::Packet& packet, Sequence sequence);
+    [[nodiscard]] const Inbound& duplicate(const wire::Packet& packet, Sequence sequence);
+    [[nodiscard]] const Inbound& replay_atomic(Sequence sequence);
     [[nodiscard]] bool begin_send(const wire::Packet& packet, Inbound& inbound);
     [[nodiscard]] bool begin_write(const wire::Packet& packet, Inbound& inbound);
     [[nodiscard]] bool begin_read(const wire::Packet& packet, Inbound& inbound);
     [[nodiscard]] bool begin_atomic(const wire::Packet& packet, Inbound& inbound);
     // Its bytes have the length that their place in a message asks for.
     [[nodiscard]] bool length_fits(const wire::Packet& packet) const;
-    [[nodiscard]] Inbound refuse(wire::NakCode code);
+    [[nodiscard]] const Inbound& refuse(wire::NakCode code);
+    [[nodiscard]] const Inbound& drop(DropReason reason);
     void end_with(wire::NakCode code, Sequence sequence);
     [[nodiscard]] uint32_t read_packets(uint32_t length) const;
     [[nodiscard]] uint32_t responses(bool replays) const;
@@ -134,9 +140,9 @@ class RcResponder {
     // Its pace does not allow a response yet.
     [[nodiscard]] bool held_back(Instant now);
     void set_pace();
-    [[nodiscard]] PacketPlan plan_cnp(Instant now);
-    [[nodiscard]] PacketPlan plan_response();
-    [[nodiscard]] PacketPlan plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now);
+    void plan_cnp(Instant now, PacketPlan& plan);
+    void plan_response(PacketPlan& plan);
+    void plan_acknowledge(uint8_t syndrome, Sequence sequence, Instant now, PacketPlan& plan);
 
     RcResponderConfig config_;
     uint8_t mtu_shift_ = 0;
@@ -165,7 +171,7 @@ class RcResponder {
     bool pending_ack_request_ = false;
     Sequence pending_begin_ = 0;
     Sequence pending_end_ = 0;
-    Inbound pending_inbound_;
+    Inbound inbound_;         // what receive() returned last; while pending_, what is executed
     Sequence hold_end_ = 0;  // of the packet that was offered for holding
 
     // For the SACK.

@@ -45,11 +45,10 @@ void UcSender::post(const Message& message) {
     posted_ = true;
 }
 
-std::optional<PacketPlan> UcSender::poll_transmit() {
+bool UcSender::poll_transmit(PacketPlan& plan) {
     if (!posted_) {
-        return std::nullopt;
+        return false;
     }
-    PacketPlan plan;
     const bool first = offset_ == 0;
     plan.length = std::min(message_.length - offset_, config_.path_mtu);
     const bool last = offset_ + plan.length == message_.length;
@@ -73,7 +72,7 @@ std::optional<PacketPlan> UcSender::poll_transmit() {
         completed_ = true;
         completion_ = {message_.id, CompletionStatus::Success};
     }
-    return plan;
+    return true;
 }
 
 void UcSender::fail_message(uint32_t id, CompletionStatus status) {

@@ -28,7 +28,11 @@ class UcSender {
     [[nodiscard]] bool can_post() const { return !posted_ && !completed_; }
     // SEND or WRITE, with or without immediate data.
     void post(const Message& message);
-    [[nodiscard]] std::optional<PacketPlan> poll_transmit();
+    // Into `plan`, which is as PacketPlan{} is.
+    [[nodiscard]] bool poll_transmit(PacketPlan& plan);
+    [[nodiscard]] std::optional<PacketPlan> poll_transmit() {
+        return polled([&](PacketPlan& plan) { return poll_transmit(plan); });
+    }
     // The message cannot be sent to its end: it completes with this status.
     void fail_message(uint32_t id, CompletionStatus status);
     [[nodiscard]] std::optional<Completion> poll_completion();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -31,28 +32,45 @@ struct Address {
         std::copy(std::begin(gid), std::end(gid), address.bytes.begin());
         return address;
     }
+    // Of the four bytes as they lie on the wire.
+    [[nodiscard]] static constexpr Address v4(uint32_t raw) {
+        return std::bit_cast<Address>(Words{0, kV4Prefix | uint64_t{raw} << 32});
+    }
     [[nodiscard]] constexpr bool is_v4() const {
-        for (size_t i = 0; i < 10; ++i) {
-            if (bytes[i] != 0) {
-                return false;
-            }
-        }
-        return bytes[10] == 0xff && bytes[11] == 0xff;
+        const Words w = words();
+        return w[0] == 0 && (w[1] & UINT32_MAX) == kV4Prefix;
     }
     // :: or 0.0.0.0.
     [[nodiscard]] constexpr bool unspecified() const {
-        return std::all_of(bytes.begin() + (is_v4() ? 12 : 0), bytes.end(),
-                           [](uint8_t byte) { return byte == 0; });
+        const Words w = words();
+        return w[0] == 0 && (w[1] == 0 || w[1] == kV4Prefix);
     }
     // ff00::/8, 224.0.0.0/4 or 255.255.255.255.
     [[nodiscard]] constexpr bool multicast() const {
         return is_v4() ? (bytes[12] & 0xf0) == 0xe0 || limited_broadcast() : bytes[0] == 0xff;
     }
     [[nodiscard]] constexpr bool limited_broadcast() const {
-        return is_v4() && bytes[12] == 0xff && bytes[13] == 0xff && bytes[14] == 0xff &&
-               bytes[15] == 0xff;
+        return *this == v4(UINT32_MAX);
     }
-    constexpr auto operator<=>(const Address&) const = default;
+    // In the order of their bytes.
+    constexpr std::strong_ordering operator<=>(const Address& other) const {
+        const Words a = words();
+        const Words b = other.words();
+        return a[0] != b[0] ? __builtin_bswap64(a[0]) <=> __builtin_bswap64(b[0])
+                            : __builtin_bswap64(a[1]) <=> __builtin_bswap64(b[1]);
+    }
+    constexpr bool operator==(const Address& other) const {
+        const Words a = words();
+        const Words b = other.words();
+        return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+    }
+
+  private:
+    // Addresses are compared for every packet; in words, a handful of instructions.
+    using Words = std::array<uint64_t, 2>;
+    static constexpr uint64_t kV4Prefix = 0xffff0000;  // its bytes 0, 0, 0xff, 0xff, lowest first
+    static_assert(std::endian::native == std::endian::little, "x86-64 and arm64 only");
+    [[nodiscard]] constexpr Words words() const { return std::bit_cast<Words>(bytes); }
 };
 
 // The ECN field of the IP header (RFC 3168).

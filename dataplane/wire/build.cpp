@@ -1,9 +1,10 @@
-// A flow's headers lie ready in its template; a packet costs one copy of them, four stores into
-// them, the BTH and its extension headers. The IPv4 checksum is the template's sum plus the two
-// words that change. IP identification is 0 and DF set: RoCE packets are never fragmented.
+// A flow's headers lie ready in its template; a packet costs one copy of them with what differs put
+// in, and its extension headers. The IPv4 checksum is the template's sum plus the two words that
+// change. IP identification is 0 and DF set: RoCE packets are never fragmented.
 //
-// The CRC of the headers is taken once they are complete, and its state is handed to whoever copies
-// the payload.
+// Headers from IP to BTH are put together in words of eight bytes and stored as such, for the CRC
+// reads them back at once: a load that spans several stores waits until all that was stored before
+// has reached the cache, the payload of the previous packet too.
 #include "dataplane/wire/build.h"
 
 #include <cstring>
@@ -19,23 +20,45 @@ namespace vrdma::wire {
 namespace {
 
 constexpr size_t kIpLength = 2;  // offsets in the IPv4 header
-constexpr size_t kIpIdentification = 4;
 constexpr size_t kIpChecksum = 10;
-constexpr size_t kIpv6Length = 4;
-constexpr size_t kUdpLength = 4;
 constexpr uint32_t kFlowLabelMask = 0xfffff;
 // Of a CNP: DSCP 48 (CS6), which RDMA NICs send and switches give a queue of its own, not
 // ECN-capable: a report of congestion is of no use when it waits in what it reports.
 constexpr uint16_t kCnpTrafficClass = 48 << 2;
 
-void write_bth(std::byte* at, const HeaderFields& fields, size_t pad) {
-    store8(at, static_cast<uint8_t>(fields.opcode));
-    store8(at + 1, static_cast<uint8_t>((fields.solicited ? 0x80 : 0) |
-                                        (fields.migrated ? 0x40 : 0) | pad << 4));
-    store16(at + 2, fields.pkey);
-    store32(at + 4, (fields.fecn ? 0x80000000U : 0) | (fields.becn ? 0x40000000U : 0) |
-                        (fields.dqpn & kMask24));
-    store32(at + 8, (fields.ack_request ? 0x80000000U : 0) | (fields.psn & kMask24));
+// Words as they lie in memory: the first byte on the wire is the lowest.
+uint64_t load_word(const std::byte* at) {
+    uint64_t word = 0;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+template <class Word>
+void store_word(std::byte* at, Word word) {
+    std::memcpy(at, &word, sizeof word);
+}
+
+uint64_t swapped16(size_t value) {
+    return __builtin_bswap16(static_cast<uint16_t>(value));
+}
+
+// BTH, bytes 0 to 3, 4 to 7, 8 to 11 (IBA 9.2).
+struct BthWords {
+    uint64_t operation;
+    uint64_t destination;
+    uint64_t sequence;
+};
+BthWords bth_words(const HeaderFields& fields, size_t pad) {
+    const uint32_t flags = (fields.solicited ? 0x80U : 0) | (fields.migrated ? 0x40U : 0) |
+                           static_cast<uint32_t>(pad) << 4;
+    const uint32_t destination = (fields.fecn ? 0x80000000U : 0) |
+                                 (fields.becn ? 0x40000000U : 0) | (fields.dqpn & kMask24);
+    const uint32_t sequence =
+        (fields.ack_request ? 0x80000000U : 0) | (fields.psn & kMask24);
+    return {.operation = static_cast<uint8_t>(fields.opcode) | flags << 8 |
+                         swapped16(fields.pkey) << 16,
+            .destination = __builtin_bswap32(destination),
+            .sequence = __builtin_bswap32(sequence)};
 }
 
 void write_sack(std::byte* at, const SackEth& sack) {
@@ -110,24 +133,42 @@ void write_extensions(std::byte* at, const OpcodeInfo& info, const HeaderFields&
     }
 }
 
-// Total length and identification into the copied template.
-void patch_ipv4(std::byte* ip, uint32_t checksum_base, size_t total, uint16_t identification) {
-    store16(ip + kIpLength, static_cast<uint16_t>(total));
-    store16(ip + kIpIdentification, identification);
-    store16(ip + kIpChecksum,
-            checksum_finish(checksum_base + static_cast<uint32_t>(total) + identification));
+// IPv4 header, UDP header and BTH at `to`, from the template's `from`.
+void write_ipv4(std::byte* to, const std::byte* from, uint32_t checksum_base,
+                const HeaderFields& fields, size_t udp_length, const BthWords& bth) {
+    uint64_t first = load_word(from);
+    if (fields.opcode == Opcode::Cnp) [[unlikely]] {
+        const auto traffic_class = static_cast<uint32_t>(first >> 8 & 0xff);
+        first = (first & ~uint64_t{0xff00}) | uint64_t{kCnpTrafficClass} << 8;
+        checksum_base += kCnpTrafficClass - traffic_class;
+    }
+    const size_t total = kIpv4Bytes + udp_length;
+    const uint16_t checksum = checksum_finish(checksum_base + static_cast<uint32_t>(total) +
+                                              fields.ipv4_identification);
+    store_word(to, first | swapped16(total) << 16 | swapped16(fields.ipv4_identification) << 32);
+    store_word(to + 8, load_word(from + 8) | swapped16(checksum) << 16);
+    store_word(to + 16, load_word(from + 16));
+    store_word(to + 24, swapped16(udp_length) | bth.operation << 32);
+    store_word(to + 32, bth.destination | bth.sequence << 32);
 }
 
-// Another traffic class than the template's; returns the IPv4 header's checksum base with it.
-uint32_t set_traffic_class(std::byte* ip, bool v6, uint32_t checksum_base, uint16_t traffic_class) {
-    if (v6) {
-        constexpr uint32_t kOthers = 0xf00fffff;
-        store32(ip, (load32(ip) & kOthers) | uint32_t{traffic_class} << 20);
-        return checksum_base;
+// The same with an IPv6 header.
+void write_ipv6(std::byte* to, const std::byte* from, const HeaderFields& fields,
+                size_t udp_length, const BthWords& bth) {
+    uint64_t first = load_word(from);
+    if (fields.opcode == Opcode::Cnp) [[unlikely]] {
+        first = (first & ~uint64_t{0xf00f}) | uint64_t{kCnpTrafficClass} >> 4 |
+                uint64_t{kCnpTrafficClass & 0xf} << 12;
     }
-    const uint32_t before = load8(ip + 1);
-    store8(ip + 1, static_cast<uint8_t>(traffic_class));
-    return checksum_base - before + traffic_class;
+    store_word(to, first | swapped16(udp_length) << 32);
+    for (size_t at = 8; at < kIpv6Bytes; at += 8) {
+        store_word(to + at, load_word(from + at));
+    }
+    uint32_t ports = 0;
+    std::memcpy(&ports, from + kIpv6Bytes, sizeof ports);
+    store_word(to + 40, ports | swapped16(udp_length) << 32);
+    store_word(to + 48, bth.operation | bth.destination << 32);
+    store_word(to + 56, static_cast<uint32_t>(bth.sequence));
 }
 
 }  // namespace
@@ -169,28 +210,25 @@ BuiltHeaders build_headers(std::span<std::byte> out, const FlowTemplate& flow,
     VR_CHECK(flow.bytes() != 0 && info.known);
     VR_CHECK(payload_length <= (info.payload ? kMaxPayloadBytes : 0));
     VR_CHECK(out.size() >= frame_bytes(fields.opcode, flow.v6(), payload_length));
-    std::memcpy(out.data(), flow.data(), flow.bytes());
+    std::memcpy(out.data(), flow.data(), kEthernetBytes);
+    const std::byte* from = flow.data() + kEthernetBytes;
     std::byte* ip = out.data() + kEthernetBytes;
-    std::byte* udp = out.data() + flow.bytes() - kUdpBytes;
     const size_t pad = pad_bytes(payload_length);
     const size_t udp_length =
         kUdpBytes + kBthBytes + info.extension_bytes + payload_length + pad + kIcrcBytes;
-    uint32_t checksum_base = flow.checksum_base();
-    if (fields.opcode == Opcode::Cnp) [[unlikely]] {
-        checksum_base = set_traffic_class(ip, flow.v6(), checksum_base, kCnpTrafficClass);
-    }
+    const BthWords bth = bth_words(fields, pad);
     if (flow.v6()) {
-        store16(ip + kIpv6Length, static_cast<uint16_t>(udp_length));
+        write_ipv6(ip, from, fields, udp_length, bth);
     } else {
-        patch_ipv4(ip, checksum_base, kIpv4Bytes + udp_length, fields.ipv4_identification);
+        write_ipv4(ip, from, flow.checksum_base(), fields, udp_length, bth);
     }
-    store16(udp + kUdpLength, static_cast<uint16_t>(udp_length));
-    std::byte* bth = udp + kUdpBytes;
-    write_bth(bth, fields, pad);
-    write_extensions(bth + kBthBytes, info, fields);
-    const uint32_t crc = crc32_update(icrc_of_headers(ip, flow.v6()),
-                                      {bth + kBthBytes, size_t{info.extension_bytes}});
-    return {.bytes = flow.bytes() + kBthBytes + info.extension_bytes, .crc = crc};
+    uint32_t crc = icrc_of_headers(ip, flow.v6());
+    const size_t bytes = flow.bytes() + kBthBytes;
+    if (info.extension_bytes != 0) {
+        write_extensions(out.data() + bytes, info, fields);
+        crc = crc32_update(crc, {out.data() + bytes, size_t{info.extension_bytes}});
+    }
+    return {.bytes = bytes + info.extension_bytes, .crc = crc};
 }
 
 size_t finish(std::span<std::byte> behind_payload, size_t payload_length, uint32_t crc) {

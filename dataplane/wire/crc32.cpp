@@ -1,6 +1,6 @@
-// Three implementations of one function, chosen once for the CPU we run on: eight-byte table steps,
-// and folding by carry-less multiplication over 128-bit and over 256-bit lanes (crc32_fold.h names
-// the paper and derives the constants). With a copy, every byte is loaded once; what is stored and
+// Four implementations of one function, chosen once for the CPU we run on: eight-byte table steps,
+// and folding by carry-less multiplication over 128-bit, 256-bit and 512-bit lanes (crc32_fold.h
+// names the paper and derives the constants). With a copy, every byte is loaded once; what is stored and
 // what is folded come from the same register, so a source that changes meanwhile cannot make the
 // CRC disagree with the copy. A source is never read beyond its ends.
 //
@@ -20,6 +20,7 @@
 #define VR_INLINE __attribute__((always_inline)) inline
 #define VR_CARRYLESS "pclmul,sse4.1,ssse3"
 #define VR_CARRYLESS_256 "vpclmulqdq,avx2,pclmul,sse4.1,ssse3"
+#define VR_CARRYLESS_512 "avx512f,avx512vl," VR_CARRYLESS_256
 
 namespace vrdma::wire {
 namespace {
@@ -254,6 +255,17 @@ __attribute__((target(VR_CARRYLESS_256))) VR_INLINE __m256i fold_256(__m256i val
                             _mm256_clmulepi64_epi128(value, constants, 0x11));
 }
 
+// What is left behind the wide lanes; as end_piece().
+template <bool kCopy>
+__attribute__((target(VR_CARRYLESS_256))) VR_INLINE uint32_t
+end_wide(__m256i wide, __m128i raw, std::byte* to, const std::byte* from, size_t length) {
+    const __m128i value = _mm_xor_si128(fold(_mm256_castsi256_si128(wide), crc32_fold::kFold128),
+                                        _mm256_extracti128_si256(wide, 1));
+    const uint32_t result = end_piece<kCopy>(value, raw, to, from, length);
+    _mm256_zeroupper();
+    return result;
+}
+
 template <bool kCopy>
 __attribute__((target(VR_CARRYLESS_256))) uint32_t by_carryless_256(uint32_t state, std::byte* to,
                                                                     const std::byte* from,
@@ -288,15 +300,119 @@ __attribute__((target(VR_CARRYLESS_256))) uint32_t by_carryless_256(uint32_t sta
     for (size_t lane = 1; lane < 4; ++lane) {
         wide = _mm256_xor_si256(fold_256(wide, crc32_fold::kFold256), lanes[lane]);
     }
-    const __m128i value = _mm_xor_si128(fold(_mm256_castsi256_si128(wide), crc32_fold::kFold128),
-                                        _mm256_extracti128_si256(wide, 1));
-    const uint32_t result =
-        end_piece<kCopy>(value, _mm256_extracti128_si256(raw, 1), to, from, length);
-    _mm256_zeroupper();
-    return result;
+    return end_wide<kCopy>(wide, _mm256_extracti128_si256(raw, 1), to, from, length);
+}
+
+// GCC 12 warns of the intrinsics' own undefined registers (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+__attribute__((target(VR_CARRYLESS_512))) VR_INLINE __m512i fold_512(__m512i value, Fold by) {
+    const __m512i constants = _mm512_broadcast_i32x4(pair(by.low, by.high));
+    return _mm512_xor_si512(_mm512_clmulepi64_epi128(value, constants, 0x00),
+                            _mm512_clmulepi64_epi128(value, constants, 0x11));
+}
+
+template <bool kCopy>
+__attribute__((target(VR_CARRYLESS_512))) uint32_t by_carryless_512(uint32_t state, std::byte* to,
+                                                                    const std::byte* from,
+                                                                    size_t length) {
+    constexpr size_t kWide = 64;
+    constexpr size_t kLanes = 4;
+    if (length < 2 * kLanes * kWide) {
+        return by_carryless_256<kCopy>(state, to, from, length);
+    }
+    __m512i lanes[kLanes];
+    __m512i raw = _mm512_setzero_si512();
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+        raw = _mm512_loadu_si512(from + lane * kWide);
+        if constexpr (kCopy) {
+            _mm512_storeu_si512(to + lane * kWide, raw);
+        }
+        lanes[lane] = raw;
+    }
+    lanes[0] = _mm512_xor_si512(
+        lanes[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(state))));
+    size_t at = kLanes * kWide;
+    for (; length - at >= kLanes * kWide; at += kLanes * kWide) {
+        for (size_t lane = 0; lane < kLanes; ++lane) {
+            raw = _mm512_loadu_si512(from + at + lane * kWide);
+            if constexpr (kCopy) {
+                _mm512_storeu_si512(to + at + lane * kWide, raw);
+            }
+            lanes[lane] = _mm512_xor_si512(fold_512(lanes[lane], crc32_fold::kFold2048), raw);
+        }
+    }
+    __m512i wide = lanes[0];
+    for (size_t lane = 1; lane < kLanes; ++lane) {
+        wide = _mm512_xor_si512(fold_512(wide, crc32_fold::kFold512), lanes[lane]);
+    }
+    for (; length - at >= kWide; at += kWide) {
+        raw = _mm512_loadu_si512(from + at);
+        if constexpr (kCopy) {
+            _mm512_storeu_si512(to + at, raw);
+        }
+        wide = _mm512_xor_si512(fold_512(wide, crc32_fold::kFold512), raw);
+    }
+    const __m256i half =
+        _mm256_xor_si256(fold_256(_mm512_castsi512_si256(wide), crc32_fold::kFold256),
+                         _mm512_extracti64x4_epi64(wide, 1));
+    return end_wide<kCopy>(half, _mm512_extracti32x4_epi32(raw, 3), kCopy ? to + at : nullptr,
+                           from + at, length - at);
+}
+
+#pragma GCC diagnostic pop
+
+uint32_t masked_by_table(uint32_t state, const std::byte* bytes, const std::byte* ones,
+                         size_t length) {
+    size_t at = 0;
+    for (; length - at >= 8; at += 8) {
+        state = step_word(state, load_word<uint64_t>(bytes + at) | load_word<uint64_t>(ones + at));
+    }
+    for (; at < length; ++at) {
+        state = step_byte(state, std::to_integer<uint8_t>(bytes[at] | ones[at]));
+    }
+    return state;
+}
+
+__attribute__((target(VR_CARRYLESS))) VR_INLINE __m128i load_masked(const std::byte* bytes,
+                                                                    const std::byte* ones) {
+    return _mm_or_si128(pair(load_word<uint64_t>(bytes), load_word<uint64_t>(bytes + 8)),
+                        load(ones));
+}
+
+__attribute__((target(VR_CARRYLESS))) uint32_t masked_by_carryless(uint32_t state,
+                                                                   const std::byte* bytes,
+                                                                   const std::byte* ones,
+                                                                   size_t length) {
+    __m128i value =
+        _mm_xor_si128(load_masked(bytes, ones), _mm_cvtsi32_si128(static_cast<int>(state)));
+    size_t at = kBlock;
+    for (; length - at >= kBlock; at += kBlock) {
+        value = _mm_xor_si128(fold(value, crc32_fold::kFold128), load_masked(bytes + at, ones + at));
+    }
+    const size_t rest = length - at;  // 0, 4, 8 or 12
+    if (rest == 0) {
+        return reduce(value);
+    }
+    uint64_t words[2] = {0, 0};
+    if (rest >= 8) {
+        words[0] = load_word<uint64_t>(bytes + at) | load_word<uint64_t>(ones + at);
+    }
+    if (rest % 8 != 0) {
+        words[rest / 8] =
+            load_word<uint32_t>(bytes + at + rest - 4) | load_word<uint32_t>(ones + at + rest - 4);
+    }
+    // As in end_piece(): the register makes room for `rest` bytes at its end.
+    const __m128i front = _mm_shuffle_epi8(value, load(kShift.data() + rest));
+    const __m128i back = _mm_shuffle_epi8(value, load(kShift.data() + kBlock + rest));
+    const __m128i tail =
+        _mm_shuffle_epi8(pair(words[0], words[1]), load(kShift.data() + rest));
+    return reduce(_mm_xor_si128(fold(front, crc32_fold::kFold128), _mm_or_si128(back, tail)));
 }
 
 using Function = uint32_t (*)(uint32_t, std::byte*, const std::byte*, size_t);
+using MaskedFunction = uint32_t (*)(uint32_t, const std::byte*, const std::byte*, size_t);
 
 Function update_function(CrcMethod method) {
     switch (method) {
@@ -306,6 +422,8 @@ Function update_function(CrcMethod method) {
             return by_carryless<false>;
         case CrcMethod::Carryless256:
             return by_carryless_256<false>;
+        case CrcMethod::Carryless512:
+            return by_carryless_512<false>;
     }
     return nullptr;
 }
@@ -318,18 +436,29 @@ Function copy_function(CrcMethod method) {
             return by_carryless<true>;
         case CrcMethod::Carryless256:
             return by_carryless_256<true>;
+        case CrcMethod::Carryless512:
+            return by_carryless_512<true>;
     }
     return nullptr;
+}
+
+MaskedFunction masked_function(CrcMethod method) {
+    return method == CrcMethod::Table ? masked_by_table : masked_by_carryless;
 }
 
 struct Dispatch {
     Function update;
     Function copy;
+    MaskedFunction masked;
 };
 // The table until the initialiser below has run: initialisers of other files may come first.
-constinit Dispatch dispatch{.update = by_table<false>, .copy = by_table<true>};
+constinit Dispatch dispatch{
+    .update = by_table<false>, .copy = by_table<true>, .masked = masked_by_table};
 [[maybe_unused]] const bool kDispatched = [] {
-    dispatch = {.update = update_function(crc32_method()), .copy = copy_function(crc32_method())};
+    const CrcMethod method = crc32_method();
+    dispatch = {.update = update_function(method),
+                .copy = copy_function(method),
+                .masked = masked_function(method)};
     return true;
 }();
 
@@ -346,12 +475,16 @@ bool crc32_supported(CrcMethod method) {
         case CrcMethod::Carryless256:
             return carryless && __builtin_cpu_supports("avx2") &&
                    __builtin_cpu_supports("vpclmulqdq");
+        case CrcMethod::Carryless512:
+            return crc32_supported(CrcMethod::Carryless256) && __builtin_cpu_supports("avx512f") &&
+                   __builtin_cpu_supports("avx512vl");
     }
     return false;
 }
 
 CrcMethod crc32_method() {
-    for (const CrcMethod method : {CrcMethod::Carryless256, CrcMethod::Carryless}) {
+    for (const CrcMethod method :
+         {CrcMethod::Carryless512, CrcMethod::Carryless256, CrcMethod::Carryless}) {
         if (crc32_supported(method)) {
             return method;
         }
@@ -370,12 +503,23 @@ uint32_t crc32_copy_by(CrcMethod method, uint32_t state, std::byte* to, const st
     return copy_function(method)(state, to, from, length);
 }
 
+uint32_t crc32_masked_by(CrcMethod method, uint32_t state, const std::byte* bytes,
+                         const std::byte* ones, size_t length) {
+    VR_CHECK(crc32_supported(method) && length >= kBlock && length % 4 == 0);
+    return masked_function(method)(state, bytes, ones, length);
+}
+
 uint32_t crc32_update(uint32_t state, std::span<const std::byte> bytes) {
     return dispatch.update(state, nullptr, bytes.data(), bytes.size());
 }
 
 uint32_t crc32_copy(uint32_t state, std::byte* to, const std::byte* from, size_t length) {
     return dispatch.copy(state, to, from, length);
+}
+
+uint32_t crc32_masked(uint32_t state, const std::byte* bytes, const std::byte* ones,
+                      size_t length) {
+    return dispatch.masked(state, bytes, ones, length);
 }
 
 }  // namespace vrdma::wire

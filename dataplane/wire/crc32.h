@@ -19,11 +19,18 @@ namespace vrdma::wire {
 [[nodiscard]] uint32_t crc32_copy(uint32_t state, std::byte* to, const std::byte* from,
                                   size_t length);
 
+// As crc32_update() over `bytes` with the bits of `ones` set: 16 bytes or more, a multiple of 4. They
+// are read in words of 8 bytes from the front (the last 4 as one of 4), so that a caller who has
+// just stored such words does not wait for them.
+[[nodiscard]] uint32_t crc32_masked(uint32_t state, const std::byte* bytes, const std::byte* ones,
+                                    size_t length);
+
 // The implementations, each by itself. The functions above take the best one that the CPU has.
 enum class CrcMethod : uint8_t {
     Table,         // any CPU: 8 bytes a step
     Carryless,     // PCLMULQDQ and SSE4.1: four 128-bit lanes
     Carryless256,  // VPCLMULQDQ and AVX2: four 256-bit lanes
+    Carryless512,  // VPCLMULQDQ and AVX-512: four 512-bit lanes
 };
 [[nodiscard]] bool crc32_supported(CrcMethod method);
 [[nodiscard]] CrcMethod crc32_method();
@@ -31,5 +38,7 @@ enum class CrcMethod : uint8_t {
                                        std::span<const std::byte> bytes);
 [[nodiscard]] uint32_t crc32_copy_by(CrcMethod method, uint32_t state, std::byte* to,
                                      const std::byte* from, size_t length);
+[[nodiscard]] uint32_t crc32_masked_by(CrcMethod method, uint32_t state, const std::byte* bytes,
+                                       const std::byte* ones, size_t length);
 
 }  // namespace vrdma::wire

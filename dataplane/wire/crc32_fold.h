@@ -39,6 +39,7 @@ inline constexpr Fold kFold128 = fold_by(128);
 inline constexpr Fold kFold256 = fold_by(256);
 inline constexpr Fold kFold512 = fold_by(512);
 inline constexpr Fold kFold1024 = fold_by(1024);
+inline constexpr Fold kFold2048 = fold_by(2048);
 
 // The rest of 64 bits and 32 bits after them (the last step before Barrett's).
 inline constexpr uint64_t kFold64 = constant(64);

@@ -43,23 +43,29 @@ uint16_t icmp_checksum(const Network& network, std::span<const std::byte> messag
 }
 
 // A whole ICMP message of the frame's IP version, with the right checksum; `other` when it is none.
-tl::expected<IpPacket, DropReason> parse_icmp(std::span<const std::byte> frame, DropReason other) {
+struct IcmpPacket {
+    Network network;
     IpPacket ip;
-    if (const auto checked = parse_ip(frame, Ipv4Checksum::Verify, Unspecified::Refuse, ip);
+};
+tl::expected<IcmpPacket, DropReason> parse_icmp(std::span<const std::byte> frame,
+                                                DropReason other) {
+    IcmpPacket packet;
+    auto& [network, ip] = packet;
+    if (const auto checked = parse_ip(frame, Ipv4Checksum::Verify, Unspecified::Refuse, network, ip);
         !checked) {
         return tl::unexpected(checked.error());
     }
-    if (ip.protocol != protocol_of(ip.network)) {
+    if (ip.protocol != protocol_of(network)) {
         return tl::unexpected(other);
     }
     if (ip.content.size() < kIcmpBytes) {
         return tl::unexpected(DropReason::IcmpTruncated);
     }
-    if (icmp_checksum(ip.network, ip.content) != 0) {
-        return tl::unexpected(ip.network.v6 ? DropReason::Icmpv6Checksum
+    if (icmp_checksum(network, ip.content) != 0) {
+        return tl::unexpected(network.v6 ? DropReason::Icmpv6Checksum
                                             : DropReason::Icmpv4Checksum);
     }
-    return ip;
+    return packet;
 }
 
 void write_checksum(std::byte* icmp, const Network& network, size_t bytes) {
@@ -106,12 +112,12 @@ Echo Echo::answer(const Mac& own_mac) const {
 }
 
 tl::expected<Echo, DropReason> parse_echo(std::span<const std::byte> frame) {
-    const auto ip = parse_icmp(frame, DropReason::NotEcho);
-    if (!ip) {
-        return tl::unexpected(ip.error());
+    const auto icmp = parse_icmp(frame, DropReason::NotEcho);
+    if (!icmp) {
+        return tl::unexpected(icmp.error());
     }
-    const Types& types = types_of(ip->network);
-    const std::byte* at = ip->content.data();
+    const Types& types = types_of(icmp->network);
+    const std::byte* at = icmp->ip.content.data();
     if (load8(at) != types.echo_request && load8(at) != types.echo_reply) {
         return tl::unexpected(DropReason::NotEcho);
     }
@@ -119,10 +125,10 @@ tl::expected<Echo, DropReason> parse_echo(std::span<const std::byte> frame) {
         return tl::unexpected(DropReason::IcmpCode);
     }
     return Echo{.reply = load8(at) == types.echo_reply,
-                .network = ip->network,
+                .network = icmp->network,
                 .identifier = load16(at + 4),
                 .sequence = load16(at + 6),
-                .data = ip->content.subspan(kIcmpBytes)};
+                .data = icmp->ip.content.subspan(kIcmpBytes)};
 }
 
 size_t build_echo(std::span<std::byte> out, const Echo& echo) {
@@ -142,12 +148,12 @@ size_t build_echo(std::span<std::byte> out, const Echo& echo) {
 }
 
 tl::expected<PathMtu, DropReason> parse_path_mtu(std::span<const std::byte> frame) {
-    const auto ip = parse_icmp(frame, DropReason::NotPathMtu);
-    if (!ip) {
-        return tl::unexpected(ip.error());
+    const auto icmp = parse_icmp(frame, DropReason::NotPathMtu);
+    if (!icmp) {
+        return tl::unexpected(icmp.error());
     }
-    const Types& types = types_of(ip->network);
-    const std::byte* at = ip->content.data();
+    const Types& types = types_of(icmp->network);
+    const std::byte* at = icmp->ip.content.data();
     if (load8(at) != types.path_mtu) {
         return tl::unexpected(DropReason::NotPathMtu);
     }
@@ -155,9 +161,9 @@ tl::expected<PathMtu, DropReason> parse_path_mtu(std::span<const std::byte> fram
         return tl::unexpected(DropReason::IcmpCode);
     }
     PathMtu report;
-    report.network = ip->network;
-    report.mtu = ip->network.v6 ? load32(at + 4) : load16(at + 6);
-    if (!parse_quote(ip->content.subspan(kIcmpBytes), report)) {
+    report.network = icmp->network;
+    report.mtu = icmp->network.v6 ? load32(at + 4) : load16(at + 6);
+    if (!parse_quote(icmp->ip.content.subspan(kIcmpBytes), report)) {
         return tl::unexpected(DropReason::QuotedPacket);
     }
     return report;

@@ -1,10 +1,11 @@
-// The headers are copied to the stack with the variable fields replaced by ones; 40 or 60 bytes are
-// cheaper to copy than to feed to the CRC in pieces. The covered fields are the others: lengths,
-// identification, addresses, ports, and all of the BTH but its byte 4 (FECN, BECN, reserved).
+// The fields that may change on the way are replaced by ones: type of service or traffic class and
+// flow label, time to live, both checksums, and byte 4 of the BTH (FECN, BECN, reserved). The others
+// are covered: lengths, identification, addresses, ports, and the rest of the BTH.
 #include "dataplane/wire/icrc.h"
 
 #include <array>
 #include <cstring>
+#include <initializer_list>
 
 #include "dataplane/wire/crc32.h"
 #include "dataplane/wire/opcode.h"
@@ -12,33 +13,34 @@
 namespace vrdma::wire {
 namespace {
 
-constexpr std::byte kOnes{0xff};
-constexpr size_t kUdpChecksum = 6;
-constexpr size_t kBthVariable = 4;
+template <size_t kBytes>
+using Mask = std::array<std::byte, kBytes>;
+
+template <size_t kIpBytes>
+constexpr Mask<kIpBytes + kUdpBytes + kBthBytes> mask_of(std::initializer_list<uint8_t> variable) {
+    Mask<kIpBytes + kUdpBytes + kBthBytes> mask{};
+    for (const uint8_t at : variable) {
+        mask[at] = std::byte{0xff};
+    }
+    mask[kIpBytes + 6] = std::byte{0xff};  // UDP checksum
+    mask[kIpBytes + 7] = std::byte{0xff};
+    mask[kIpBytes + kUdpBytes + 4] = std::byte{0xff};
+    return mask;
+}
+
+// Read in whole vectors.
+alignas(16) constexpr auto kMaskV4 = mask_of<kIpv4Bytes>({1, 8, 10, 11});
+alignas(16) constexpr auto kMaskV6 = [] {
+    auto mask = mask_of<kIpv6Bytes>({1, 2, 3, 7});
+    mask[0] = std::byte{0x0f};  // behind the version
+    return mask;
+}();
 
 }  // namespace
 
 uint32_t icrc_of_headers(const std::byte* ip, bool v6) {
-    std::array<std::byte, kIpv6Bytes + kUdpBytes + kBthBytes> masked;
-    const size_t ip_bytes = v6 ? kIpv6Bytes : kIpv4Bytes;
-    const size_t length = ip_bytes + kUdpBytes + kBthBytes;
-    std::memcpy(masked.data(), ip, length);
-    if (v6) {
-        masked[0] |= std::byte{0x0f};  // traffic class
-        masked[1] = kOnes;             // and flow label
-        masked[2] = kOnes;
-        masked[3] = kOnes;
-        masked[7] = kOnes;  // hop limit
-    } else {
-        masked[1] = kOnes;   // type of service
-        masked[8] = kOnes;   // time to live
-        masked[10] = kOnes;  // header checksum
-        masked[11] = kOnes;
-    }
-    masked[ip_bytes + kUdpChecksum] = kOnes;
-    masked[ip_bytes + kUdpChecksum + 1] = kOnes;
-    masked[ip_bytes + kUdpBytes + kBthVariable] = kOnes;
-    return crc32_update(kIcrcSeed, std::span(masked).first(length));
+    return v6 ? crc32_masked(kIcrcSeed, ip, kMaskV6.data(), kMaskV6.size())
+              : crc32_masked(kIcrcSeed, ip, kMaskV4.data(), kMaskV4.size());
 }
 
 void store_icrc(std::byte* to, uint32_t state) {

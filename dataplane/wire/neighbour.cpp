@@ -85,25 +85,26 @@ Mac multicast_mac(const Address& group) {
 }
 
 tl::expected<Neighbour, DropReason> parse_neighbour(std::span<const std::byte> frame) {
+    Network network;
     IpPacket ip;
-    if (const auto checked = parse_ip(frame, Ipv4Checksum::Trust, Unspecified::Allow, ip);
+    if (const auto checked = parse_ip(frame, Ipv4Checksum::Trust, Unspecified::Allow, network, ip);
         !checked) {
         return tl::unexpected(checked.error());
     }
     const auto content = ip.content;
-    if (!ip.network.v6 || ip.protocol != kProtocolIcmpv6 || content.empty() ||
+    if (!network.v6 || ip.protocol != kProtocolIcmpv6 || content.empty() ||
         (load8(content.data()) != static_cast<uint8_t>(Neighbour::Kind::Solicitation) &&
          load8(content.data()) != static_cast<uint8_t>(Neighbour::Kind::Advertisement))) {
         return tl::unexpected(DropReason::NotNeighbour);
     }
-    if (ip.network.hop_limit != kHopLimit) {
+    if (network.hop_limit != kHopLimit) {
         return tl::unexpected(DropReason::NeighbourHopLimit);
     }
     if (content.size() < kMessageBytes) {
         return tl::unexpected(DropReason::NeighbourTruncated);
     }
     const uint32_t pseudo =
-        checksum_pseudo_v6(ip.network.source, ip.network.destination,
+        checksum_pseudo_v6(network.source, network.destination,
                            static_cast<uint32_t>(content.size()), kProtocolIcmpv6);
     if (checksum_finish(checksum_add(pseudo, content)) != 0) {
         return tl::unexpected(DropReason::Icmpv6Checksum);
@@ -113,10 +114,10 @@ tl::expected<Neighbour, DropReason> parse_neighbour(std::span<const std::byte> f
         return tl::unexpected(DropReason::NeighbourCode);
     }
     Neighbour result{.kind = static_cast<Neighbour::Kind>(load8(at)),
-                     .source = ip.network.source,
-                     .destination = ip.network.destination,
-                     .source_mac = ip.network.source_mac,
-                     .destination_mac = ip.network.destination_mac,
+                     .source = network.source,
+                     .destination = network.destination,
+                     .source_mac = network.source_mac,
+                     .destination_mac = network.destination_mac,
                      .target = {},
                      .link_layer = {}};
     if (result.kind == Neighbour::Kind::Advertisement) {

@@ -27,9 +27,9 @@ Mac load_mac(const std::byte* at) {
 }
 
 Address load_v4(const std::byte* at) {
-    Address address = Address::v4(0, 0, 0, 0);
-    std::memcpy(address.bytes.data() + 12, at, 4);
-    return address;
+    uint32_t raw = 0;
+    std::memcpy(&raw, at, sizeof raw);
+    return Address::v4(raw);
 }
 
 Address load_v6(const std::byte* at) {
@@ -39,7 +39,7 @@ Address load_v6(const std::byte* at) {
 }
 
 tl::expected<void, DropReason> parse_ipv4(std::span<const std::byte> bytes, Ipv4Checksum checksum,
-                                          IpPacket& ip) {
+                                          Network& network, IpPacket& ip) {
     if (bytes.size() < kIpv4Bytes) {
         return tl::unexpected(DropReason::Ipv4Truncated);
     }
@@ -61,19 +61,20 @@ tl::expected<void, DropReason> parse_ipv4(std::span<const std::byte> bytes, Ipv4
         checksum_finish(checksum_add(0, bytes.first(kIpv4Bytes))) != 0) {
         return tl::unexpected(DropReason::Ipv4Checksum);
     }
-    ip.network.v6 = false;
-    ip.network.dscp = load8(at + 1) >> 2;
-    ip.network.ecn = static_cast<Ecn>(load8(at + 1) & 3);
-    ip.network.hop_limit = load8(at + 8);
-    ip.network.source = load_v4(at + 12);
-    ip.network.destination = load_v4(at + 16);
+    network.v6 = false;
+    network.dscp = load8(at + 1) >> 2;
+    network.ecn = static_cast<Ecn>(load8(at + 1) & 3);
+    network.hop_limit = load8(at + 8);
+    network.source = load_v4(at + 12);
+    network.destination = load_v4(at + 16);
     ip.protocol = load8(at + 9);
     ip.ip_header = bytes.first(kIpv4Bytes);
     ip.content = bytes.subspan(kIpv4Bytes, total - kIpv4Bytes);
     return {};
 }
 
-tl::expected<void, DropReason> parse_ipv6(std::span<const std::byte> bytes, IpPacket& ip) {
+tl::expected<void, DropReason> parse_ipv6(std::span<const std::byte> bytes, Network& network,
+                                          IpPacket& ip) {
     if (bytes.size() < kIpv6Bytes) {
         return tl::unexpected(DropReason::Ipv6Truncated);
     }
@@ -86,12 +87,12 @@ tl::expected<void, DropReason> parse_ipv6(std::span<const std::byte> bytes, IpPa
     if (length > bytes.size() - kIpv6Bytes) {
         return tl::unexpected(DropReason::Ipv6PayloadLength);
     }
-    ip.network.v6 = true;
-    ip.network.dscp = static_cast<uint8_t>((first >> 22) & 0x3f);
-    ip.network.ecn = static_cast<Ecn>((first >> 20) & 3);
-    ip.network.hop_limit = load8(at + 7);
-    ip.network.source = load_v6(at + 8);
-    ip.network.destination = load_v6(at + 24);
+    network.v6 = true;
+    network.dscp = static_cast<uint8_t>((first >> 22) & 0x3f);
+    network.ecn = static_cast<Ecn>((first >> 20) & 3);
+    network.hop_limit = load8(at + 7);
+    network.source = load_v6(at + 8);
+    network.destination = load_v6(at + 24);
     ip.protocol = load8(at + 6);
     ip.ip_header = bytes.first(kIpv6Bytes);
     ip.content = bytes.subspan(kIpv6Bytes, length);
@@ -100,48 +101,56 @@ tl::expected<void, DropReason> parse_ipv6(std::span<const std::byte> bytes, IpPa
 
 }  // namespace
 
-tl::expected<Ethernet, DropReason> parse_ethernet(std::span<const std::byte> frame) {
+bool split_ethernet(std::span<const std::byte> frame, uint16_t& vlan, uint16_t& type,
+                    std::span<const std::byte>& content) {
     if (frame.size() < kEthernetBytes) {
+        return false;
+    }
+    vlan = 0;
+    type = load16(frame.data() + 12);
+    content = frame.subspan(kEthernetBytes);
+    if (type == kEtherTypeVlan) [[unlikely]] {
+        if (content.size() < kVlanBytes) {
+            return false;
+        }
+        vlan = load16(content.data()) & kVlanIdentifierMask;
+        type = load16(content.data() + 2);
+        content = content.subspan(kVlanBytes);
+    }
+    return true;
+}
+
+tl::expected<Ethernet, DropReason> parse_ethernet(std::span<const std::byte> frame) {
+    Ethernet result;
+    if (!split_ethernet(frame, result.vlan, result.type, result.content)) {
         return tl::unexpected(DropReason::FrameTruncated);
     }
-    Ethernet result;
     result.destination = load_mac(frame.data());
     result.source = load_mac(frame.data() + 6);
-    result.type = load16(frame.data() + 12);
-    result.content = frame.subspan(kEthernetBytes);
-    if (result.type == kEtherTypeVlan) {
-        if (result.content.size() < kVlanBytes) {
-            return tl::unexpected(DropReason::FrameTruncated);
-        }
-        result.vlan = load16(result.content.data()) & kVlanIdentifierMask;
-        result.type = load16(result.content.data() + 2);
-        result.content = result.content.subspan(kVlanBytes);
-    }
     return result;
 }
 
 tl::expected<void, DropReason> parse_ip(std::span<const std::byte> frame, Ipv4Checksum checksum,
-                                        Unspecified source, IpPacket& ip) {
-    const auto ethernet = parse_ethernet(frame);
-    if (!ethernet) {
-        return tl::unexpected(ethernet.error());
+                                        Unspecified source, Network& network, IpPacket& ip) {
+    uint16_t type = 0;
+    std::span<const std::byte> content;
+    if (!split_ethernet(frame, network.vlan, type, content)) {
+        return tl::unexpected(DropReason::FrameTruncated);
     }
-    if (ethernet->type != kEtherTypeIpv4 && ethernet->type != kEtherTypeIpv6) {
+    if (type != kEtherTypeIpv4 && type != kEtherTypeIpv6) {
         return tl::unexpected(DropReason::NotIp);
     }
-    ip.network.source_mac = ethernet->source;
-    ip.network.destination_mac = ethernet->destination;
-    ip.network.vlan = ethernet->vlan;
-    const auto parsed = ethernet->type == kEtherTypeIpv4
-                            ? parse_ipv4(ethernet->content, checksum, ip)
-                            : parse_ipv6(ethernet->content, ip);
+    network.destination_mac = load_mac(frame.data());
+    network.source_mac = load_mac(frame.data() + 6);
+    const auto parsed = type == kEtherTypeIpv4 ? parse_ipv4(content, checksum, network, ip)
+                                               : parse_ipv6(content, network, ip);
     if (!parsed) {
         return parsed;
     }
     // A host behind a group address cannot be answered, and one in IPv6 that claims an address of
     // the form of IPv4 would be taken for another host.
-    const Address& from = ip.network.source;
-    if (from.multicast() || (ip.network.v6 && from.is_v4()) ||
+    const Address& from = network.source;
+    if (from.multicast() || (network.v6 && from.is_v4()) ||
         (source == Unspecified::Refuse && from.unspecified())) {
         return tl::unexpected(DropReason::SourceAddress);
     }

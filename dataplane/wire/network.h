@@ -30,12 +30,14 @@ struct Ethernet {
     uint16_t type = 0;  // behind the tag
     std::span<const std::byte> content{};
 };
+// What is behind header and tag; false: FrameTruncated.
+[[nodiscard]] bool split_ethernet(std::span<const std::byte> frame, uint16_t& vlan, uint16_t& type,
+                                  std::span<const std::byte>& content);
 [[nodiscard]] tl::expected<Ethernet, DropReason> parse_ethernet(std::span<const std::byte> frame);
 
 // A whole IP packet. Its source is a single host; the IPv4 header checksum is right, if asked for;
 // it is no fragment and has neither IPv4 options nor IPv6 extension headers.
 struct IpPacket {
-    Network network{};
     uint8_t protocol = 0;                    // next header
     std::span<const std::byte> ip_header{};  // 20 or 40 bytes
     std::span<const std::byte> content{};    // exactly what the lengths in the header say
@@ -43,10 +45,10 @@ struct IpPacket {
 enum class Ipv4Checksum : uint8_t { Verify, Trust };
 enum class Unspecified : uint8_t { Refuse, Allow };  // as the source
 
-// Fills `ip`, or says why not.
+// Fills `network` (but for the ports) and `ip`, or says why not.
 [[nodiscard]] tl::expected<void, DropReason> parse_ip(std::span<const std::byte> frame,
                                                       Ipv4Checksum checksum, Unspecified source,
-                                                      IpPacket& ip);
+                                                      Network& network, IpPacket& ip);
 
 // Ethernet and IP header before `content_bytes` bytes of `protocol`; returns their own bytes.
 // `out` has room for all of it. Of `network`, source_port and vlan are not looked at: no tag is

@@ -34,7 +34,7 @@ constexpr uint8_t kIcmpv6ListenerQuery = 130;
 constexpr uint8_t kIgmpQuery = 0x11;
 
 // Leaves everything behind the UDP header in `content`.
-Checked parse_udp(IpPacket& ip, std::span<const std::byte>& content) {
+Checked parse_udp(const IpPacket& ip, Network& network, std::span<const std::byte>& content) {
     if (ip.protocol != kProtocolUdp) {
         return tl::unexpected(DropReason::NotUdp);
     }
@@ -48,7 +48,7 @@ Checked parse_udp(IpPacket& ip, std::span<const std::byte>& content) {
     if (load16(at + 4) != ip.content.size()) {
         return tl::unexpected(DropReason::UdpLength);
     }
-    ip.network.source_port = load16(at);
+    network.source_port = load16(at);
     content = ip.content.subspan(kUdpBytes);
     if (content.size() < kBthBytes + kIcrcBytes) {
         return tl::unexpected(DropReason::BthTruncated);
@@ -57,9 +57,9 @@ Checked parse_udp(IpPacket& ip, std::span<const std::byte>& content) {
 }
 
 // `content` is BTH to ICRC, and lies behind IP and UDP header.
-Checked check_icrc(const IpPacket& ip, std::span<const std::byte> content) {
+Checked check_icrc(const IpPacket& ip, bool v6, std::span<const std::byte> content) {
     const uint32_t state =
-        crc32_update(icrc_of_headers(ip.ip_header.data(), ip.network.v6),
+        crc32_update(icrc_of_headers(ip.ip_header.data(), v6),
                      content.subspan(kBthBytes, content.size() - kBthBytes - kIcrcBytes));
     if (load_icrc(content.data() + content.size() - kIcrcBytes) != icrc_value(state)) {
         return tl::unexpected(DropReason::Icrc);
@@ -187,39 +187,6 @@ Checked parse_payload(std::span<const std::byte> rest, const OpcodeInfo& info, P
     return {};
 }
 
-Checked parse_into(std::span<const std::byte> frame, Verify verify, Packet& packet) {
-    IpPacket ip;
-    if (auto checked =
-            parse_ip(frame, verify == Verify::All ? Ipv4Checksum::Verify : Ipv4Checksum::Trust,
-                     Unspecified::Refuse, ip);
-        !checked) {
-        return checked;
-    }
-    std::span<const std::byte> content;
-    if (auto checked = parse_udp(ip, content); !checked) {
-        return checked;
-    }
-    if (verify != Verify::Nothing) {
-        if (auto checked = check_icrc(ip, content); !checked) {
-            return checked;
-        }
-    }
-    packet.network = ip.network;
-    packet.ip_header = ip.ip_header;
-    if (auto checked = parse_bth(content.data(), packet.bth); !checked) {
-        return checked;
-    }
-    const OpcodeInfo& info = packet.info();
-    const auto rest = content.subspan(kBthBytes, content.size() - kBthBytes - kIcrcBytes);
-    if (rest.size() < info.extension_bytes) {
-        return tl::unexpected(DropReason::ExtensionTruncated);
-    }
-    if (auto checked = parse_extensions(rest.data(), info, packet); !checked) {
-        return checked;
-    }
-    return parse_payload(rest.subspan(info.extension_bytes), info, packet);
-}
-
 FrameKind classify_icmpv6(uint8_t type) {
     if (type == kIcmpv6NeighbourSolicitation || type == kIcmpv6NeighbourAdvertisement) {
         return FrameKind::Neighbour;
@@ -253,31 +220,66 @@ FrameKind classify_icmpv4(uint8_t type) {
 
 }  // namespace
 
+tl::expected<void, DropReason> parse(std::span<const std::byte> frame, Verify verify,
+                                     Packet& packet) {
+    IpPacket ip;
+    if (auto checked =
+            parse_ip(frame, verify == Verify::All ? Ipv4Checksum::Verify : Ipv4Checksum::Trust,
+                     Unspecified::Refuse, packet.network, ip);
+        !checked) {
+        return checked;
+    }
+    std::span<const std::byte> content;
+    if (auto checked = parse_udp(ip, packet.network, content); !checked) {
+        return checked;
+    }
+    if (verify != Verify::Nothing) {
+        if (auto checked = check_icrc(ip, packet.network.v6, content); !checked) {
+            return checked;
+        }
+    }
+    packet.ip_header = ip.ip_header;
+    if (auto checked = parse_bth(content.data(), packet.bth); !checked) {
+        return checked;
+    }
+    const OpcodeInfo& info = packet.info();
+    const auto rest = content.subspan(kBthBytes, content.size() - kBthBytes - kIcrcBytes);
+    if (rest.size() < info.extension_bytes) {
+        return tl::unexpected(DropReason::ExtensionTruncated);
+    }
+    if (auto checked = parse_extensions(rest.data(), info, packet); !checked) {
+        return checked;
+    }
+    return parse_payload(rest.subspan(info.extension_bytes), info, packet);
+}
+
 tl::expected<Packet, DropReason> parse(std::span<const std::byte> frame, Verify verify) {
     tl::expected<Packet, DropReason> result;
-    if (const auto checked = parse_into(frame, verify, *result); !checked) {
+    if (const auto checked = parse(frame, verify, *result); !checked) {
         result = tl::unexpected(checked.error());
     }
     return result;
 }
 
 FrameKind classify(std::span<const std::byte> frame) {
-    const auto ethernet = parse_ethernet(frame);
-    if (!ethernet) {
+    uint16_t vlan = 0;
+    uint16_t type = 0;
+    std::span<const std::byte> content;
+    if (!split_ethernet(frame, vlan, type, content)) {
         return FrameKind::Other;
     }
-    if (ethernet->type == kEtherTypeArp) {
+    if (type == kEtherTypeArp) {
         return FrameKind::Arp;
     }
-    const bool v6 = ethernet->type == kEtherTypeIpv6;
-    if (!v6 && ethernet->type != kEtherTypeIpv4) {
+    const bool v6 = type == kEtherTypeIpv6;
+    if (!v6 && type != kEtherTypeIpv4) {
         return FrameKind::Other;
     }
     const size_t header = v6 ? kIpv6Bytes : kIpv4Bytes;
-    if (ethernet->content.size() < header + 4) {
+    if (content.size() < header + 4) {
         return FrameKind::Other;
     }
-    const std::byte* at = ethernet->content.data();
+    const std::byte* at = content.data();
     const uint8_t protocol = load8(at + (v6 ? 6 : 9));
     if (protocol == kProtocolUdp) {
         return load16(at + header + 2) == kRocePort ? FrameKind::Roce : FrameKind::Other;
@@ -289,10 +291,10 @@ FrameKind classify(std::span<const std::byte> frame) {
         return classify_icmpv4(load8(at + header));
     }
     if (!v6 && protocol == kProtocolIgmp) {
-        return classify_igmp(ethernet->content);
+        return classify_igmp(content);
     }
     if (v6 && protocol == kProtocolHopByHop) {
-        return classify_hop_by_hop(ethernet->content.subspan(header));
+        return classify_hop_by_hop(content.subspan(header));
     }
     return FrameKind::Other;
 }

@@ -24,6 +24,9 @@ enum class Verify : uint8_t {
 // `frame`.
 [[nodiscard]] tl::expected<Packet, DropReason> parse(std::span<const std::byte> frame,
                                                      Verify verify = Verify::All);
+// The same into `packet`, which is as Packet{} is; when it fails, `packet` is anything.
+[[nodiscard]] tl::expected<void, DropReason> parse(std::span<const std::byte> frame, Verify verify,
+                                                   Packet& packet);
 
 // Which codec a frame is for. A guess from a few bytes: the codec does the checking.
 enum class FrameKind : uint8_t {

@@ -89,7 +89,8 @@ void parse_frame(benchmark::State& state) {
 }
 
 void methods(benchmark::internal::Benchmark* bench) {
-    for (const auto method : {CrcMethod::Table, CrcMethod::Carryless, CrcMethod::Carryless256}) {
+    for (const auto method : {CrcMethod::Table, CrcMethod::Carryless, CrcMethod::Carryless256,
+                              CrcMethod::Carryless512}) {
         for (const int64_t bytes : {64, 256, 1024, 4096}) {
             bench->Args({bytes, static_cast<int64_t>(method)});
         }

@@ -47,7 +47,7 @@ TEST_P(Crc32, check_string_has_the_published_value) {
 }
 
 TEST_P(Crc32, every_length_at_every_offset_equals_the_bitwise_reference) {
-    const auto bytes = noise(700);
+    const auto bytes = noise(1000);
     for (size_t offset = 0; offset < 17; ++offset) {
         for (size_t length = 0; length <= 600; ++length) {
             const auto piece = std::span(bytes).subspan(offset, length);
@@ -77,9 +77,9 @@ TEST_P(Crc32, pieces_equal_the_whole) {
 
 TEST_P(Crc32, fused_copy_equals_copy_and_crc_and_touches_nothing_else) {
     constexpr std::byte kFence{0x5a};
-    const auto bytes = noise(700);
+    const auto bytes = noise(1000);
     for (size_t offset = 0; offset < 5; ++offset) {
-        for (size_t length = 0; length <= 600; ++length) {
+        for (size_t length = 0; length <= 900; ++length) {
             std::vector<std::byte> target(length + 64, kFence);
             const uint32_t state = crc32_copy_by(GetParam(), 99, target.data() + 32 - offset,
                                                  bytes.data() + offset, length);
@@ -90,6 +90,20 @@ TEST_P(Crc32, fused_copy_equals_copy_and_crc_and_touches_nothing_else) {
                 ASSERT_EQ(target[i], at < length ? piece[at] : kFence) << length << " at " << i;
             }
         }
+    }
+}
+
+TEST_P(Crc32, masked_equals_the_crc_of_the_bytes_with_the_bits_set) {
+    const auto bytes = noise(101);
+    const auto ones = noise(190);
+    for (size_t length = 16; length <= 100; length += 4) {
+        std::vector<std::byte> masked(length);
+        for (size_t i = 0; i < length; ++i) {
+            masked[i] = bytes[i + 1] | ones[i + 90];
+        }
+        EXPECT_EQ(crc32_masked_by(GetParam(), 77, bytes.data() + 1, ones.data() + 90, length),
+                  reference(77, masked))
+            << length;
     }
 }
 
@@ -105,7 +119,7 @@ TEST_P(Crc32, source_of_exactly_its_length_is_not_read_beyond) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, Crc32,
                          testing::Values(CrcMethod::Table, CrcMethod::Carryless,
-                                         CrcMethod::Carryless256),
+                                         CrcMethod::Carryless256, CrcMethod::Carryless512),
                          [](const auto& test) -> std::string {
                              switch (test.param) {
                                  case CrcMethod::Table:
@@ -114,14 +128,19 @@ INSTANTIATE_TEST_SUITE_P(Methods, Crc32,
                                      return "carryless";
                                  case CrcMethod::Carryless256:
                                      return "carryless_256";
+                                 case CrcMethod::Carryless512:
+                                     return "carryless_512";
                              }
                              return "unknown";
                          });
 
 TEST(Crc32Dispatch, best_supported_method_is_taken) {
     EXPECT_TRUE(crc32_supported(crc32_method()));
-    if (crc32_supported(CrcMethod::Carryless256)) {
-        EXPECT_EQ(crc32_method(), CrcMethod::Carryless256);
+    for (const auto method : {CrcMethod::Table, CrcMethod::Carryless, CrcMethod::Carryless256,
+                              CrcMethod::Carryless512}) {
+        if (crc32_supported(method)) {
+            EXPECT_GE(crc32_method(), method);
+        }
     }
     const auto bytes = noise(333);
     std::array<std::byte, 333> target{};
