@@ -171,7 +171,7 @@ class RcResponder {
     bool pending_ack_request_ = false;
     Sequence pending_begin_ = 0;
     Sequence pending_end_ = 0;
-    Inbound inbound_;         // what receive() returned last; while pending_, what is executed
+    Inbound inbound_;        // what receive() returned last; while pending_, what is executed
     Sequence hold_end_ = 0;  // of the packet that was offered for holding
 
     // For the SACK.

@@ -49,9 +49,7 @@ struct Address {
     [[nodiscard]] constexpr bool multicast() const {
         return is_v4() ? (bytes[12] & 0xf0) == 0xe0 || limited_broadcast() : bytes[0] == 0xff;
     }
-    [[nodiscard]] constexpr bool limited_broadcast() const {
-        return *this == v4(UINT32_MAX);
-    }
+    [[nodiscard]] constexpr bool limited_broadcast() const { return *this == v4(UINT32_MAX); }
     // In the order of their bytes.
     constexpr std::strong_ordering operator<=>(const Address& other) const {
         const Words a = words();

@@ -51,12 +51,11 @@ struct BthWords {
 BthWords bth_words(const HeaderFields& fields, size_t pad) {
     const uint32_t flags = (fields.solicited ? 0x80U : 0) | (fields.migrated ? 0x40U : 0) |
                            static_cast<uint32_t>(pad) << 4;
-    const uint32_t destination = (fields.fecn ? 0x80000000U : 0) |
-                                 (fields.becn ? 0x40000000U : 0) | (fields.dqpn & kMask24);
-    const uint32_t sequence =
-        (fields.ack_request ? 0x80000000U : 0) | (fields.psn & kMask24);
-    return {.operation = static_cast<uint8_t>(fields.opcode) | flags << 8 |
-                         swapped16(fields.pkey) << 16,
+    const uint32_t destination =
+        (fields.fecn ? 0x80000000U : 0) | (fields.becn ? 0x40000000U : 0) | (fields.dqpn & kMask24);
+    const uint32_t sequence = (fields.ack_request ? 0x80000000U : 0) | (fields.psn & kMask24);
+    return {.operation =
+                static_cast<uint8_t>(fields.opcode) | flags << 8 | swapped16(fields.pkey) << 16,
             .destination = __builtin_bswap32(destination),
             .sequence = __builtin_bswap32(sequence)};
 }
@@ -143,8 +142,8 @@ void write_ipv4(std::byte* to, const std::byte* from, uint32_t checksum_base,
         checksum_base += kCnpTrafficClass - traffic_class;
     }
     const size_t total = kIpv4Bytes + udp_length;
-    const uint16_t checksum = checksum_finish(checksum_base + static_cast<uint32_t>(total) +
-                                              fields.ipv4_identification);
+    const uint16_t checksum =
+        checksum_finish(checksum_base + static_cast<uint32_t>(total) + fields.ipv4_identification);
     store_word(to, first | swapped16(total) << 16 | swapped16(fields.ipv4_identification) << 32);
     store_word(to + 8, load_word(from + 8) | swapped16(checksum) << 16);
     store_word(to + 16, load_word(from + 16));
@@ -153,8 +152,8 @@ void write_ipv4(std::byte* to, const std::byte* from, uint32_t checksum_base,
 }
 
 // The same with an IPv6 header.
-void write_ipv6(std::byte* to, const std::byte* from, const HeaderFields& fields,
-                size_t udp_length, const BthWords& bth) {
+void write_ipv6(std::byte* to, const std::byte* from, const HeaderFields& fields, size_t udp_length,
+                const BthWords& bth) {
     uint64_t first = load_word(from);
     if (fields.opcode == Opcode::Cnp) [[unlikely]] {
         first = (first & ~uint64_t{0xf00f}) | uint64_t{kCnpTrafficClass} >> 4 |

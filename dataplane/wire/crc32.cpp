@@ -1,8 +1,8 @@
 // Four implementations of one function, chosen once for the CPU we run on: eight-byte table steps,
 // and folding by carry-less multiplication over 128-bit, 256-bit and 512-bit lanes (crc32_fold.h
-// names the paper and derives the constants). With a copy, every byte is loaded once; what is stored and
-// what is folded come from the same register, so a source that changes meanwhile cannot make the
-// CRC disagree with the copy. A source is never read beyond its ends.
+// names the paper and derives the constants). With a copy, every byte is loaded once; what is
+// stored and what is folded come from the same register, so a source that changes meanwhile cannot
+// make the CRC disagree with the copy. A source is never read beyond its ends.
 //
 // The four lanes are folded into one register, further 16-byte blocks into that, and a last odd
 // piece is shifted in: the register's first bytes are folded once more and its other bytes move
@@ -331,8 +331,8 @@ __attribute__((target(VR_CARRYLESS_512))) uint32_t by_carryless_512(uint32_t sta
         }
         lanes[lane] = raw;
     }
-    lanes[0] = _mm512_xor_si512(
-        lanes[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(state))));
+    lanes[0] = _mm512_xor_si512(lanes[0],
+                                _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(state))));
     size_t at = kLanes * kWide;
     for (; length - at >= kLanes * kWide; at += kLanes * kWide) {
         for (size_t lane = 0; lane < kLanes; ++lane) {
@@ -389,7 +389,8 @@ __attribute__((target(VR_CARRYLESS))) uint32_t masked_by_carryless(uint32_t stat
         _mm_xor_si128(load_masked(bytes, ones), _mm_cvtsi32_si128(static_cast<int>(state)));
     size_t at = kBlock;
     for (; length - at >= kBlock; at += kBlock) {
-        value = _mm_xor_si128(fold(value, crc32_fold::kFold128), load_masked(bytes + at, ones + at));
+        value =
+            _mm_xor_si128(fold(value, crc32_fold::kFold128), load_masked(bytes + at, ones + at));
     }
     const size_t rest = length - at;  // 0, 4, 8 or 12
     if (rest == 0) {
@@ -406,8 +407,7 @@ __attribute__((target(VR_CARRYLESS))) uint32_t masked_by_carryless(uint32_t stat
     // As in end_piece(): the register makes room for `rest` bytes at its end.
     const __m128i front = _mm_shuffle_epi8(value, load(kShift.data() + rest));
     const __m128i back = _mm_shuffle_epi8(value, load(kShift.data() + kBlock + rest));
-    const __m128i tail =
-        _mm_shuffle_epi8(pair(words[0], words[1]), load(kShift.data() + rest));
+    const __m128i tail = _mm_shuffle_epi8(pair(words[0], words[1]), load(kShift.data() + rest));
     return reduce(_mm_xor_si128(fold(front, crc32_fold::kFold128), _mm_or_si128(back, tail)));
 }
 

@@ -19,9 +19,9 @@ namespace vrdma::wire {
 [[nodiscard]] uint32_t crc32_copy(uint32_t state, std::byte* to, const std::byte* from,
                                   size_t length);
 
-// As crc32_update() over `bytes` with the bits of `ones` set: 16 bytes or more, a multiple of 4. They
-// are read in words of 8 bytes from the front (the last 4 as one of 4), so that a caller who has
-// just stored such words does not wait for them.
+// As crc32_update() over `bytes` with the bits of `ones` set: 16 bytes or more, a multiple of 4.
+// They are read in words of 8 bytes from the front (the last 4 as one of 4), so that a caller who
+// has just stored such words does not wait for them.
 [[nodiscard]] uint32_t crc32_masked(uint32_t state, const std::byte* bytes, const std::byte* ones,
                                     size_t length);
 

@@ -51,7 +51,8 @@ tl::expected<IcmpPacket, DropReason> parse_icmp(std::span<const std::byte> frame
                                                 DropReason other) {
     IcmpPacket packet;
     auto& [network, ip] = packet;
-    if (const auto checked = parse_ip(frame, Ipv4Checksum::Verify, Unspecified::Refuse, network, ip);
+    if (const auto checked =
+            parse_ip(frame, Ipv4Checksum::Verify, Unspecified::Refuse, network, ip);
         !checked) {
         return tl::unexpected(checked.error());
     }
@@ -62,8 +63,7 @@ tl::expected<IcmpPacket, DropReason> parse_icmp(std::span<const std::byte> frame
         return tl::unexpected(DropReason::IcmpTruncated);
     }
     if (icmp_checksum(network, ip.content) != 0) {
-        return tl::unexpected(network.v6 ? DropReason::Icmpv6Checksum
-                                            : DropReason::Icmpv4Checksum);
+        return tl::unexpected(network.v6 ? DropReason::Icmpv6Checksum : DropReason::Icmpv4Checksum);
     }
     return packet;
 }

@@ -1,6 +1,6 @@
 // The fields that may change on the way are replaced by ones: type of service or traffic class and
-// flow label, time to live, both checksums, and byte 4 of the BTH (FECN, BECN, reserved). The others
-// are covered: lengths, identification, addresses, ports, and the rest of the BTH.
+// flow label, time to live, both checksums, and byte 4 of the BTH (FECN, BECN, reserved). The
+// others are covered: lengths, identification, addresses, ports, and the rest of the BTH.
 #include "dataplane/wire/icrc.h"
 
 #include <array>
