@@ -52,9 +52,17 @@ wire::Address destination_of(const PacketBuffer& packet) {
     return address;
 }
 
-bool is_from(std::span<const std::byte> frame, const wire::Mac& mac) {
-    return frame.size() >= kEthernetBytes &&
-           std::memcmp(mac.bytes.data(), frame.data() + kMacBytes, kMacBytes) == 0;
+// Of the six bytes of a MAC address.
+uint64_t mac_word(const void* mac) {
+    uint32_t first = 0;
+    uint16_t last = 0;
+    std::memcpy(&first, mac, sizeof first);
+    std::memcpy(&last, static_cast<const std::byte*>(mac) + sizeof first, sizeof last);
+    return uint64_t{last} << 32 | first;
+}
+
+bool is_from(std::span<const std::byte> frame, uint64_t mac) {
+    return frame.size() >= kEthernetBytes && mac_word(frame.data() + kMacBytes) == mac;
 }
 
 }  // namespace
@@ -105,7 +113,7 @@ Instant Link::next_deadline() const {
 
 void Link::receive_burst(std::span<PacketBuffer> frames, Instant now, PacketReceiver& receiver) {
     size_t roce = 0;
-    const wire::Mac own = mac();
+    const uint64_t own = mac_word(mac().bytes.data());
     for (PacketBuffer& buffer : frames) {
         const std::span<const std::byte> frame(buffer.data, buffer.length);
         if (is_from(frame, own)) [[unlikely]] {
