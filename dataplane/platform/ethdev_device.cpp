@@ -37,6 +37,8 @@ namespace {
 constexpr uint16_t kReceiveDescriptors = 512;
 constexpr uint16_t kTransmitDescriptors = 512;
 constexpr uint32_t kEthernetBytes = 14;
+// Ethernet, IPv4, UDP header and BTH are 54 bytes.
+constexpr uint32_t kPayloadShift = 10;
 constexpr uint32_t kXdpRoom = 3392;  // with DPDK's headers less than a page
 constexpr uint32_t kMostRingSlot = 32768;
 constexpr uint8_t kOtherEnd =
@@ -79,14 +81,19 @@ std::string device_argument(const std::string& devargs, const std::string& key) 
 uint32_t buffer_room(const std::string& devargs) {
     uint32_t frame = kMaxFrameBytes;
     if (driver_kind(devargs) == DriverKind::AfXdp) {
-        frame = kXdpRoom;
-    } else if (driver_kind(devargs) == DriverKind::AfPacket) {
+        return RTE_PKTMBUF_HEADROOM + kXdpRoom;
+    }
+    if (driver_kind(devargs) == DriverKind::AfPacket) {
         const std::string slot = device_argument(devargs, "framesz");
         uint32_t bytes = 0;
         std::from_chars(slot.data(), slot.data() + slot.size(), bytes);
         frame = std::clamp(bytes, kMaxFrameBytes, kMostRingSlot);
     }
-    return RTE_PKTMBUF_HEADROOM + frame;
+    return RTE_PKTMBUF_HEADROOM + payload_shift(devargs) + frame;
+}
+
+uint32_t payload_shift(const std::string& devargs) {
+    return driver_kind(devargs) == DriverKind::AfXdp ? 0 : kPayloadShift;
 }
 
 EthdevDevice::EthdevDevice(std::string devargs, uint16_t port)

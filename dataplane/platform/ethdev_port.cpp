@@ -139,6 +139,7 @@ class EthdevPort::Queue final : public PacketPort {
             return 0;
         }
         for (size_t i = 0; i < count; ++i) {
+            mbufs[i]->data_off = static_cast<uint16_t>(mbufs[i]->data_off + port_.payload_shift_);
             into[i] = buffer_of(mbufs[i]);
         }
         return count;
@@ -314,6 +315,7 @@ EthdevPort::EthdevPort(EthdevSettings settings, const PacketSteering& steering, 
     : settings_(std::move(settings)),
       steering_(steering),
       waker_(waker),
+      payload_shift_(payload_shift(settings_.devargs)),
       loses_buffers_(driver_kind(settings_.devargs) == DriverKind::AfXdp) {}
 
 tl::expected<std::unique_ptr<EthdevPort>, std::string> EthdevPort::make(

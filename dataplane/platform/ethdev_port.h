@@ -94,6 +94,7 @@ class EthdevPort {
     const EthdevSettings settings_;
     const PacketSteering& steering_;
     Waker& waker_;
+    const uint32_t payload_shift_;
     rte_mempool* pool_ = nullptr;
     uint32_t buffers_ = 0;
     // Of a device that keeps what it has when it goes: it gets buffers of its own, which go with
