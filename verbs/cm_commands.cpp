@@ -171,21 +171,19 @@ int Cm::bind_to(Lock& lock, const Id& id, const CmAddress& address) {
 }
 
 CmService* Cm::towards(Lock& lock, const Id& id, CmAddress& destination, vrdma_cm_message& found) {
-    const std::vector<CmService*> candidates =
+    std::vector<CmService*> candidates =
         id->service == nullptr ? living() : std::vector{id->service};
-    if (destination.multicast()) {  // every vNIC can send there: its own, or the first
-        if (candidates.empty()) {
-            return nullptr;
-        }
-        found.mtu = candidates.front()->mtu();
-        return candidates.front();
-    }
     if (destination.loopback && !candidates.empty()) {
         destination.gid = candidates.front()->address();
     }
     vrdma_cm_message question{};
     question.type = VRDMA_CM_RESOLVE;
     std::ranges::copy(destination.gid, question.address);
+    if (destination.multicast() && !candidates.empty()) {
+        // Every vNIC can send there, its own or the first, as far as to itself: with that MTU.
+        candidates.resize(1);
+        std::ranges::copy(candidates.front()->address(), question.address);
+    }
     lock.unlock();
     CmService* through = nullptr;
     found.status = VRDMA_CM_UNREACHABLE;

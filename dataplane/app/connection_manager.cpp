@@ -28,7 +28,6 @@ constexpr uint32_t kMostDrivers = 1024;  // of a vNIC
 constexpr size_t kMostUnsent = 4096;
 constexpr uint32_t kMessagesAtOnce = 32;  // then the others' turn
 constexpr uint32_t kIpv4Gid = 3;
-constexpr uint8_t kMtu4096 = 5;  // enum ibv_mtu
 constexpr auto kPause = std::chrono::milliseconds(100);
 
 uint64_t random_number() {
@@ -63,7 +62,7 @@ tl::expected<void, control::ClaimError> ConnectionManager::open(
     ConnectionTable::Address address{};
     const vrdma_gid_entry& gid = vnic.device.gids[kIpv4Gid];
     std::copy(std::begin(gid.gid), std::end(gid.gid), address.begin());
-    table_.add_vnic(vnic.index, vnic.device.network, address, kMtu4096);
+    table_.add_vnic(vnic.index, vnic.device.network, address, kLargestMtu);
     if (wire_) {
         wire_->add_vnic(vnic, wire::Address::from_gid(gid.gid));
     }

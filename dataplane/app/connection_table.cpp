@@ -71,6 +71,14 @@ void ConnectionTable::add_vnic(uint32_t vnic, uint32_t network, const Address& a
     added.mtu = mtu;
 }
 
+void ConnectionTable::set_mtu(uint32_t network, uint8_t mtu) {
+    for (auto& [index, vnic] : vnics_) {
+        if (vnic.network == network) {
+            vnic.mtu = mtu;
+        }
+    }
+}
+
 void ConnectionTable::remove_vnic(uint32_t vnic) {
     vnics_.erase(vnic);
 }

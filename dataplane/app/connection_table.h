@@ -38,6 +38,8 @@ class ConnectionTable {
     ConnectionTable(Random random, const Limits& limits);
 
     void add_vnic(uint32_t vnic, uint32_t network, const Address& address, uint8_t mtu);
+    // Of every vNIC of the network.
+    void set_mtu(uint32_t network, uint8_t mtu);
     // Its clients must have been removed.
     void remove_vnic(uint32_t vnic);
     // Addresses that are no vNIC's are on other hosts: what is for them goes to kWire.

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -255,6 +256,25 @@ void Ports::step() {
                 *workers_, [](Shard&, Nothing&) { return true; },
                 [port](std::vector<Nothing>&) { port->device->quiet(platform::now()); });
         }
+        tell_mtu(*port);
+    }
+}
+
+void Ports::tell_mtu(Port& port) {
+    struct Nothing {};
+    const uint32_t mtu = port.device->mtu();
+    if (std::exchange(port.mtu, mtu) == mtu) {
+        return;
+    }
+    gather<Nothing>(
+        *workers_,
+        [network = port.network_id](Shard& shard, Nothing&) {
+            shard.port_changed(network);
+            return true;
+        },
+        [](std::vector<Nothing>&) {});
+    if (mtu_changed_) {
+        mtu_changed_(port.network_id);
     }
 }
 

@@ -52,6 +52,10 @@ class Ports {
     [[nodiscard]] std::vector<uint32_t> networks() const;
     // The longest IP packet of the network's port; 0: it has none.
     [[nodiscard]] uint32_t mtu(uint32_t network) const;
+    // Called when that has changed; the shards learn it without.
+    void on_mtu(std::function<void(uint32_t network)> changed) {
+        mtu_changed_ = std::move(changed);
+    }
     // What connection management counts for the port of a network.
     using ConnectionCounters = std::function<const CmCounters&(uint32_t network)>;
     void set_connection_counters(ConnectionCounters counters) {
@@ -78,6 +82,7 @@ class Ports {
 
         control::PortConfig config;
         uint32_t network_id = 0;
+        uint32_t mtu = 0;  // that the shards know
         std::unique_ptr<platform::EthdevPort> device;
         PortCapture::Paths paths;
         std::optional<control::PortFaults> faults;  // while these are in the path
@@ -87,12 +92,14 @@ class Ports {
     Ports() = default;
     [[nodiscard]] Port& find(std::string_view name);
     void step();
+    void tell_mtu(Port& port);
     void wait();
 
     std::vector<std::unique_ptr<Port>> ports_;
     std::unique_ptr<boost::asio::steady_timer> timer_;
     const Workers* workers_ = nullptr;
     ConnectionCounters connection_counters_;
+    std::function<void(uint32_t)> mtu_changed_;
 };
 
 }  // namespace vrdma::app

@@ -483,6 +483,7 @@ control::VnicInfo Service::describe(const Record& record) const {
     info.system_device = record.system_device;
     info.state = record.up ? control::LinkState::kUp : control::LinkState::kDown;
     info.socket_path = record.socket_path;
+    info.active_mtu = wire::path_mtu_bytes(active_mtu(dataplane_->ports().mtu(record.network_id)));
     for (const auto& connection : attach_->connections()) {
         if (connection->vnic().index == record.attached->index && connection->context()) {
             info.pids.push_back(connection->process_id());

@@ -26,7 +26,6 @@ namespace {
 
 constexpr uint32_t kMadsAtOnce = 256;    // then the drivers' turn
 constexpr uint32_t kMostQuestions = 64;  // of a driver
-constexpr uint8_t kMtuCodes = 5;         // enum ibv_mtu: 256 to 4096
 constexpr Duration kFirstPause = Duration::microseconds(500);
 constexpr Duration kLongestPause = Duration::milliseconds(50);
 // A neighbour is asked eight times; whoever answers none of them will not answer soon.
@@ -43,13 +42,9 @@ std::chrono::nanoseconds to_chrono(Duration duration) {
     return std::chrono::nanoseconds(std::max<int64_t>(duration.ns, 0));
 }
 
-// The largest path MTU that fits into IP packets of so many bytes; 0: none.
+// Connections are RC or UD, between IPv4 addresses. 0: none.
 uint8_t path_mtu(uint32_t port_mtu) {
-    uint8_t code = kMtuCodes;
-    while (code != 0 && (128U << code) + wire::kMaxOverheadV4 > port_mtu) {
-        --code;
-    }
-    return code;
+    return wire::largest_path_mtu(port_mtu, false, false);
 }
 
 class SendMads final : public platform::Job {
@@ -101,6 +96,7 @@ WireConnections::WireConnections(boost::asio::io_context& io,
         networks_.try_emplace(network, random_number);
         table.set_wire(network);
     }
+    ports.on_mtu([this](uint32_t network) { take_mtu(network); });
     ports.set_connection_counters(
         [this](uint32_t network) -> const CmCounters& { return networks_.at(network).counters(); });
     wait_for_mads();
@@ -110,6 +106,11 @@ uint8_t WireConnections::mtu(uint32_t network) const {
     return path_mtu(ports_.mtu(network));
 }
 
+// Connections on this host have what the vNICs say of themselves.
+void WireConnections::take_mtu(uint32_t network) {
+    table_.set_mtu(network, active_mtu(ports_.mtu(network)));
+}
+
 void WireConnections::add_vnic(const AttachedVnic& vnic, const wire::Address& address) {
     const auto network = networks_.find(vnic.device.network);
     if (network == networks_.end()) {
@@ -117,6 +118,7 @@ void WireConnections::add_vnic(const AttachedVnic& vnic, const wire::Address& ad
     }
     vnics_[vnic.index] = Vnic{vnic.device.network, address};
     network->second.add_vnic(vnic.index, {address, vnic.device.guid});
+    take_mtu(vnic.device.network);
 }
 
 void WireConnections::remove_vnic(uint32_t vnic) {

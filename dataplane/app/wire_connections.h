@@ -61,6 +61,7 @@ class WireConnections {
     void ask(const std::shared_ptr<Question>& question);
     void answer(const Question& question, vrdma_cm_status status, uint8_t mtu);
     [[nodiscard]] uint8_t mtu(uint32_t network) const;
+    void take_mtu(uint32_t network);
 
     boost::asio::io_context& io_;
     const std::vector<platform::Worker*> worker_;  // one

@@ -232,6 +232,7 @@ Json to_json(const VnicInfo& vnic) {
         {"gids", std::move(gids)},
         {"state", vnic.state == LinkState::kUp ? "up" : "down"},
         {"system_device", vnic.system_device.empty() ? Json(nullptr) : Json(vnic.system_device)},
+        {"active_mtu", vnic.active_mtu},
         {"socket", socket_of(vnic)},
         {"process_memory", vnic.config.process_memory},
         {"userfaultfd", vnic.config.userfaultfd},

@@ -62,6 +62,7 @@ struct VnicInfo {
     std::vector<Gid> gids;
     std::string system_device;  ///< name in the system view ("vrdma3"); empty: not in it
     LinkState state{};
+    std::uint32_t active_mtu{};  ///< bytes, as ibv_query_port() says
     std::string socket_path;
     std::vector<std::int64_t>
         pids;  ///< processes attached, as the service's pid namespace sees them

@@ -122,8 +122,7 @@ Commands::Result Commands::query_port(const CommandCall& call) {
     const Vnic& vnic = state_.vnics[state_.contexts[call.context].vnic];
     constexpr uint32_t kDown = 1;
     constexpr uint32_t kActive = 4;
-    constexpr uint32_t kMtu4096 = 5;
-    return write_response(call, vrdma_rsp_query_port{vnic.up ? kActive : kDown, kMtu4096});
+    return write_response(call, vrdma_rsp_query_port{vnic.up ? kActive : kDown, vnic.active_mtu});
 }
 
 Commands::Result Commands::query_clock(const CommandCall& call) {

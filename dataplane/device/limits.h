@@ -52,8 +52,9 @@ inline constexpr Duration kDelayedEventRetry = Duration::milliseconds(1);
 // A context without a doorbell for this long is no longer polled; its next doorbell kicks.
 inline constexpr Duration kHotContext = Duration::milliseconds(1);
 
-inline constexpr uint32_t kPortMtu = 4096;
-inline constexpr uint32_t kGrhBytes = 40;  // room in front of a UD message (IBA 11.4.1.1)
+inline constexpr uint32_t kPortMtu = 4096;  // the largest there is
+inline constexpr uint8_t kLargestMtu = 5;   // the same as enum ibv_mtu
+inline constexpr uint32_t kGrhBytes = 40;   // room in front of a UD message (IBA 11.4.1.1)
 
 // Sizes of a shard's tables; all powers of two.
 struct ShardLimits {

@@ -23,7 +23,8 @@ inline constexpr uint32_t kNone = UINT32_MAX;
 struct Vnic {
     bool present;
     bool up;
-    uint8_t reserved[2];
+    uint8_t active_mtu;  // enum ibv_mtu; the shard's to say (Shard::set_vnic)
+    uint8_t reserved[1];
     uint32_t network;  // 24 bits
     uint32_t address;  // IPv4, host byte order
     uint32_t reserved1;

@@ -89,7 +89,7 @@ bool Requester::start(uint32_t slot) {
     qp.group_member = 0;
     qp.rnr_left = qp.attributes.rnr_retry;
     qp.retries_left = qp.attributes.retry_count;
-    if (const std::optional<EntryFault> fault = check_entry(qp, qp.length)) {
+    if (const std::optional<EntryFault> fault = check_entry(state_, qp, qp.length)) {
         queue_pairs_.fail_send(slot, fault->status, fault->reason);
         return false;
     }

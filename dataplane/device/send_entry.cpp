@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/wire/build.h"
+
 namespace vrdma {
 namespace {
 
@@ -46,7 +48,7 @@ size_t data_offset(const Qp& qp, uint8_t opcode) {
     return is_atomic(opcode) ? VRDMA_WQE_DATA_OFFSET_ATOMIC : VRDMA_WQE_DATA_OFFSET;
 }
 
-std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
+std::optional<EntryFault> check_entry(const DeviceState& state, const Qp& qp, uint32_t& length) {
     const vrdma_send_wqe& wqe = qp.entry();
     const auto fault = [](vrdma_reason reason) {
         return EntryFault{VRDMA_WC_LOC_QP_OP_ERR, reason};
@@ -94,7 +96,8 @@ std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length) {
     if (wqe.opcode == VRDMA_WQE_BIND_MW && !bind_is_well_formed(wqe)) {
         return fault(VRDMA_REASON_WQE_FLAGS);
     }
-    if (qp.type == VRDMA_QPT_UD && length > kPortMtu) {
+    // IBA 9.8.3: a datagram is one packet.
+    if (qp.type == VRDMA_QPT_UD && length > wire::path_mtu_bytes(state.vnics[qp.vnic].active_mtu)) {
         return EntryFault{VRDMA_WC_LOC_LEN_ERR, VRDMA_REASON_WQE_LENGTH};
     }
     if ((is_atomic(wqe.opcode) || wqe.opcode == VRDMA_WQE_RDMA_READ) &&

@@ -13,7 +13,8 @@ struct EntryFault {
     vrdma_wc_status status;
     vrdma_reason reason;
 };
-[[nodiscard]] std::optional<EntryFault> check_entry(const Qp& qp, uint32_t& length);
+[[nodiscard]] std::optional<EntryFault> check_entry(const DeviceState& state, const Qp& qp,
+                                                    uint32_t& length);
 
 // Copies entry `index` of the send ring into Qp::wqe, as much of it as can mean something.
 void load_entry(Qp& qp, const QpRuntime& runtime, uint32_t index);

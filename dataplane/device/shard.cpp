@@ -235,13 +235,33 @@ Instant Shard::next_deadline() const {
 
 void Shard::set_vnic(uint32_t index, const Vnic& vnic) {
     state_.vnics[index] = vnic;
+    state_.vnics[index].active_mtu = wire_.active_mtu(vnic.network);
     ++state_.vnic_epoch;
 }
 
+void Shard::port_changed(uint32_t network) {
+    const uint8_t mtu = wire_.active_mtu(network);
+    std::bitset<kMaxVnics> changed;
+    for (uint32_t i = 0; i < kMaxVnics; ++i) {
+        Vnic& vnic = state_.vnics[i];
+        if (vnic.present && vnic.network == network && vnic.active_mtu != mtu) {
+            vnic.active_mtu = mtu;
+            changed[i] = vnic.up;
+        }
+    }
+    announce(changed, VRDMA_EVENT_PORT_ACTIVE);
+}
+
 void Shard::announce(uint32_t vnic, vrdma_event_type type) {
-    for (uint32_t i = 0; i < state_.contexts.fresh(); ++i) {
+    std::bitset<kMaxVnics> one;
+    one[vnic] = true;
+    announce(one, type);
+}
+
+void Shard::announce(const std::bitset<kMaxVnics>& vnics, vrdma_event_type type) {
+    for (uint32_t i = 0; vnics.any() && i < state_.contexts.fresh(); ++i) {
         const Context& context = state_.contexts[i];
-        if (context.present && context.vnic == vnic) {
+        if (context.present && vnics[context.vnic]) {
             constexpr uint64_t kPort = 1;
             state_.raise(i, type, kPort);
         }

@@ -1,6 +1,8 @@
 // One worker's share of the virtual device: a single-threaded object that is given time and work.
 #pragma once
 
+#include <bitset>
+
 #include "dataplane/device/commands.h"
 #include "dataplane/device/completion_queues.h"
 #include "dataplane/device/fabric.h"
@@ -42,6 +44,9 @@ class Shard {
 
     // vNICs; the same call is made on every shard.
     void set_vnic(uint32_t index, const Vnic& vnic);
+    // The port of a network may have another MTU: its vNICs follow, and the contexts of those that
+    // are up are told (PORT_ACTIVE), so that they ask for it again.
+    void port_changed(uint32_t network);
     // Tells the contexts of a vNIC about a port or device event.
     void announce(uint32_t vnic, vrdma_event_type type);
 
@@ -58,6 +63,7 @@ class Shard {
     bool visit_queue_pairs();
     void flush_outbox();
     void cool_down();
+    void announce(const std::bitset<kMaxVnics>& vnics, vrdma_event_type type);
 
     DeviceState state_;
     Fabric& fabric_;

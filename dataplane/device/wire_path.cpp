@@ -252,9 +252,7 @@ const char* WirePath::connect(uint32_t slot) {
     const wire::Address peer = wire::Address::from_gid(gid.gid);
     const wire::Address own = own_address(qp, peer);
     const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
-    const size_t overhead = (peer.is_v4() ? wire::kMaxOverheadV4 : wire::kMaxOverheadV6) +
-                            (is_xrc(qp) ? wire::kXrcEthBytes : 0);
-    if (mtu + overhead > link.mtu()) {
+    if (wire::longest_packet(mtu, !peer.is_v4(), is_xrc(qp)) > link.mtu()) {
         return "the path MTU and its headers are longer than the port's MTU";
     }
     const auto hop = link.acquire_hop(own, peer);
@@ -473,7 +471,7 @@ void WirePath::take_entries(uint32_t slot, Remote& remote) {
         }
         load_entry(qp, runtime, remote.taken);
         qp.length = 0;
-        const std::optional<EntryFault> fault = check_entry(qp, qp.length);
+        const std::optional<EntryFault> fault = check_entry(state_, qp, qp.length);
         if (!fault && is_local(qp.entry().opcode)) [[unlikely]] {
             // In its turn: when everything before it has completed, and before anything behind it.
             if (remote.taken != qp.sq_consumer) {
@@ -745,6 +743,11 @@ std::optional<net::HopId> WirePath::datagram_hop(uint32_t link, const wire::Addr
 
 bool WirePath::has_port(const Qp& qp) const {
     return link_of(state_.vnics[qp.vnic].network).has_value();
+}
+
+uint8_t WirePath::active_mtu(uint32_t network) const {
+    const std::optional<uint32_t> index = link_of(network);
+    return vrdma::active_mtu(index ? links_[*index].link->mtu() : 0);
 }
 
 bool WirePath::send_datagram(const Qp& qp, const Slice& slice) {

@@ -6,6 +6,7 @@
 // is in dataplane/transport; here memory, queues and completions meet it.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,18 @@
 #include "dataplane/device/send_entry.h"
 #include "dataplane/net/link.h"
 #include "dataplane/transport/peer.h"
+#include "dataplane/wire/build.h"
 
 namespace vrdma {
+
+// What a vNIC says of itself (enum ibv_mtu) when the longest IP packet of its network's port has so
+// many bytes: programs take their path MTU from it. 0, no port or one whose device has not been
+// seen: the largest there is.
+[[nodiscard]] constexpr uint8_t active_mtu(uint32_t port_mtu) {
+    constexpr uint8_t kSmallest = 1;
+    return port_mtu == 0 ? kLargestMtu
+                         : std::max(wire::largest_path_mtu(port_mtu, true, true), kSmallest);
+}
 
 class WirePath final : public net::PacketReceiver {
   public:
@@ -49,6 +60,8 @@ class WirePath final : public net::PacketReceiver {
 
     // Its network has one.
     [[nodiscard]] bool has_port(const Qp& qp) const;
+    // Of the vNICs of a network.
+    [[nodiscard]] uint8_t active_mtu(uint32_t network) const;
     // A datagram to an address that nobody on this host has, or to a group. False: no port leads
     // there.
     [[nodiscard]] bool send_datagram(const Qp& qp, const Slice& slice);

@@ -223,10 +223,8 @@ void EthdevDevice::find_mtu(uint32_t wanted) {
     facts_.mtu = kLongest;
     switch (kind_) {
         case DriverKind::AfPacket:
-            facts_.mtu = attached_.mtu;
-            break;
         case DriverKind::AfXdp:
-            facts_.mtu = std::min(attached_.mtu, kXdpRoom - kEthernetBytes);
+            take_mtu(attached_.mtu);
             break;
         case DriverKind::Tap:
         case DriverKind::Physical: {
@@ -244,6 +242,21 @@ void EthdevDevice::find_mtu(uint32_t wanted) {
             break;
     }
     facts_.mtu = std::min(facts_.mtu, kLongest);
+}
+
+void EthdevDevice::take_mtu(uint32_t of_interface) {
+    const uint32_t frame = kind_ == DriverKind::AfXdp ? kXdpRoom : kMaxFrameBytes;
+    facts_.mtu = std::min(of_interface, frame - kEthernetBytes);
+}
+
+void EthdevDevice::look_at_mtu() {
+    if (kind_ != DriverKind::AfPacket && kind_ != DriverKind::AfXdp) {
+        return;
+    }
+    const InterfaceState now = interface_state(interface_);
+    if (now.index == attached_.index && now.mtu != 0) {
+        take_mtu(now.mtu);
+    }
 }
 
 EthdevDevice::~EthdevDevice() {

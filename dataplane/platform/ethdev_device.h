@@ -39,7 +39,7 @@ enum class DriverKind : uint8_t {
 struct DeviceFacts {
     uint16_t port = 0;    // DPDK's number
     uint16_t queues = 0;  // receive and transmit each
-    uint32_t mtu = 0;     // of IP packets; the device's own
+    uint32_t mtu = 0;     // of IP packets; the device's own, for the control thread
     wire::Mac mac;
     std::string driver;
     bool receive_interrupts = false;
@@ -59,6 +59,8 @@ class EthdevDevice {
     void stop();
     [[nodiscard]] bool started() const { return started_; }
     [[nodiscard]] bool link_up() const;
+    // The MTU of the interface behind the device may have been changed; facts() have it then.
+    void look_at_mtu();
     // The device, or what stands behind it, is gone and will not come back to this object.
     [[nodiscard]] bool vanished() const;
     // A device that makes its connection only when it is started.
@@ -81,6 +83,7 @@ class EthdevDevice {
     void find_interface(unsigned index);
     void find_mac();
     void find_mtu(uint32_t wanted);
+    void take_mtu(uint32_t of_interface);
     void find_wake_files();
     void hear_groups();
     [[nodiscard]] bool ends_in_interrupts() const;

@@ -316,7 +316,8 @@ EthdevPort::EthdevPort(EthdevSettings settings, const PacketSteering& steering, 
       steering_(steering),
       waker_(waker),
       payload_shift_(payload_shift(settings_.devargs)),
-      loses_buffers_(driver_kind(settings_.devargs) == DriverKind::AfXdp) {}
+      loses_buffers_(driver_kind(settings_.devargs) == DriverKind::AfXdp),
+      mtu_(settings_.mtu) {}
 
 tl::expected<std::unique_ptr<EthdevPort>, std::string> EthdevPort::make(
     EthdevSettings settings, const PacketSteering& steering, Waker& waker) {
@@ -429,8 +430,7 @@ std::string EthdevPort::begin(Instant now) {
         state_ = AttachState::Absent;
         return say("absent", started.error() + "; trying again");
     }
-    const uint32_t own = device_->facts().mtu;
-    mtu_.store(settings_.mtu == 0 ? own : std::min(own, settings_.mtu));
+    take_mtu();
     last_mac_ = device_->facts().mac;
     ++attachments_;
     state_ = AttachState::Attached;
@@ -439,10 +439,10 @@ std::string EthdevPort::begin(Instant now) {
     for (uint32_t worker = 0; worker < settings_.workers; ++worker) {
         waker_.wake(worker);  // one that sleeps has not asked this device to wake it
     }
-    const bool too_much = settings_.mtu > own;
+    const uint32_t own = device_->facts().mtu;
     reason_.clear();
     std::string line = watch(now);
-    if (too_much) {
+    if (settings_.mtu > own) {
         line += fmt::format(
             "{}port={} mtu={} is what the device has, not the {} of the "
             "configuration; raise the device's MTU or remove mtu",
@@ -451,12 +451,19 @@ std::string EthdevPort::begin(Instant now) {
     return line;
 }
 
+void EthdevPort::take_mtu() {
+    const uint32_t own = device_->facts().mtu;
+    mtu_.store(settings_.mtu == 0 ? own : std::min(own, settings_.mtu));
+}
+
 std::string EthdevPort::watch(Instant now) {
     if (device_->vanished()) {
         ++link_losses_;
         leave(true);
         return say("absent", "the device is gone; waiting for it");
     }
+    device_->look_at_mtu();
+    take_mtu();
     const bool up = device_->link_up();
     const bool was_up = link_up_.exchange(up);
     if (up) {

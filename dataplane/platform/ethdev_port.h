@@ -75,6 +75,7 @@ class EthdevPort {
     // Worker i's own end.
     [[nodiscard]] PacketPort& queue(uint32_t worker);
     [[nodiscard]] EthdevStatus status() const;
+    // The longest IP packet. Before the device has come it is the configured one, 0 if none is.
     [[nodiscard]] uint32_t mtu() const { return mtu_.load(std::memory_order_relaxed); }
     [[nodiscard]] const EthdevSettings& settings() const { return settings_; }
 
@@ -86,6 +87,7 @@ class EthdevPort {
     [[nodiscard]] std::string begin(Instant now);
     [[nodiscard]] std::string watch(Instant now);
     [[nodiscard]] std::string say(const char* state, std::string reason);
+    void take_mtu();
     void leave(bool remove);
     void drop_device();
     // Received buffers that workers, queue pairs and rings have.
@@ -109,7 +111,7 @@ class EthdevPort {
     // What workers see: the device while they may use it.
     std::atomic<const EthdevDevice*> open_{nullptr};
     std::atomic<bool> link_up_{false};
-    std::atomic<uint32_t> mtu_{0};
+    std::atomic<uint32_t> mtu_;
 
     // Control thread only.
     std::unique_ptr<EthdevDevice> device_;

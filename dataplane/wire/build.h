@@ -101,6 +101,23 @@ struct BuiltHeaders {
 inline constexpr size_t kMaxOverheadV4 =
     kIpv4Bytes + kUdpBytes + kBthBytes + kRethBytes + kImmBytes + kIcrcBytes;
 inline constexpr size_t kMaxOverheadV6 = kMaxOverheadV4 + kIpv6Bytes - kIpv4Bytes;
+// Of enum ibv_mtu: 5 is 4096.
+[[nodiscard]] constexpr uint32_t path_mtu_bytes(uint8_t code) {
+    return 128U << code;
+}
+// The longest IP packet of a path MTU.
+[[nodiscard]] constexpr size_t longest_packet(size_t path_mtu, bool v6, bool xrc) {
+    return path_mtu + (v6 ? kMaxOverheadV6 : kMaxOverheadV4) + (xrc ? kXrcEthBytes : 0);
+}
+// The largest path MTU (enum ibv_mtu) whose packets all have at most so many bytes; 0:
+// not even the smallest.
+[[nodiscard]] constexpr uint8_t largest_path_mtu(size_t packet_bytes, bool v6, bool xrc) {
+    uint8_t code = 5;
+    while (code != 0 && longest_packet(path_mtu_bytes(code), v6, xrc) > packet_bytes) {
+        --code;
+    }
+    return code;
+}
 
 // `out` has room for frame_bytes(). The payload is at most kMaxPayloadBytes, and none where the
 // opcode carries none.

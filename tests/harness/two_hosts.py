@@ -52,7 +52,7 @@ address = "{address}"
 name = "p0"
 network = "blue"
 devargs = "{devargs}"
-mtu = {mtu}
+{"" if mtu is None else f"mtu = {mtu}"}
 peer = "{peer}"
 """
 
@@ -104,7 +104,8 @@ class Hosts:
 
 
 def make_suite(name, peer, memif=False, workers=1, device=AF_PACKET, mtu=MTU, wire_mtu=WIRE_MTU):
-    """`device`: of both services. `mtu`: of their ports, at most `wire_mtu`, the interfaces'."""
+    """`device`: of both services. `mtu`: of their ports, at most `wire_mtu`, the interfaces'; None:
+    what these have."""
     directory = pathlib.Path(tempfile.gettempdir(), f"vrdma-{name}-{os.getpid()}.sock")
     devices = {"near": device, "far": device}
     if memif:

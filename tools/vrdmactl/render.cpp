@@ -128,6 +128,7 @@ std::string render_vnic(const Json& vnic) {
                fmt::format("{} (id {})", text_of(vnic, "network"), text_of(vnic, "network_id")));
     fields.add("Address", text_of(vnic, "address"));
     fields.add("MAC", text_of(vnic, "mac"));
+    fields.add("Active MTU", text_of(vnic, "active_mtu"));
     std::size_t index = 0;
     for (const Json& gid : member(vnic, "gids")) {
         fields.add(fmt::format("GID {}", index++),

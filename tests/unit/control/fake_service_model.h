@@ -232,6 +232,7 @@ class FakeServiceModel : public ServiceModel {
         info.network_id = configuration_.find_network(config.network)->id;
         info.gids = {Gid{}};
         info.state = state_;
+        info.active_mtu = 1024;
         info.socket_path = "/run/vrdma/vnic/" + config.name + "/device.sock";
         info.pids = {100, 101};
         info.qps = 1;

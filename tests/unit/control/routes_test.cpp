@@ -78,6 +78,7 @@ TEST_F(RoutesTest, vnic_shows_configuration_use_and_quotas) {
     EXPECT_TRUE(vnic["system_device"].is_null());
     EXPECT_EQ(vnic["process_memory"], true);
     EXPECT_EQ(vnic["quotas"]["max_qps"], 8192);
+    EXPECT_EQ(vnic["active_mtu"], 1024);
 }
 
 TEST_F(RoutesTest, vnic_unknown_is_not_found_and_names_the_known) {

@@ -148,6 +148,17 @@ TEST_F(Table, address_of_the_network_is_resolved_with_the_smaller_mtu) {
     EXPECT_EQ(answer.mtu, 3);
 }
 
+TEST_F(Table, mtu_of_a_network_that_changed_is_that_of_its_vnics) {
+    vrdma_cm_message question = message(VRDMA_CM_RESOLVE);
+    std::ranges::copy(address(2), question.address);
+    table_.set_mtu(kGreen, 1);
+    EXPECT_EQ(say(1, question).at(0).message.mtu, 3) << "another network's";
+    table_.set_mtu(kBlue, 2);
+    EXPECT_EQ(say(1, question).at(0).message.mtu, 2);
+    table_.add_client(9, 1);
+    EXPECT_EQ(say(9, hello()).at(0).message.mtu, 2);
+}
+
 TEST_F(Table, address_of_another_network_is_unreachable) {
     vrdma_cm_message question = message(VRDMA_CM_RESOLVE);
     std::ranges::copy(address(1), question.address);

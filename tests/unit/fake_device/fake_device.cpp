@@ -326,7 +326,7 @@ FakeDevice::Answer FakeDevice::execute(const Command& command, std::vector<drive
             return {};
         case VRDMA_CMD_QUERY_PORT:
             expect(0, 0);
-            return Answer::ok(bytes_of(vrdma_rsp_query_port{.state = port_state, .mtu = 5}));
+            return Answer::ok(bytes_of(vrdma_rsp_query_port{.state = port_state, .mtu = port_mtu}));
         case VRDMA_CMD_ALLOC_PD:
             expect(0, 0);
             pds_[next_handle_] = 0;

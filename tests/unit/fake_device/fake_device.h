@@ -79,6 +79,7 @@ class FakeDevice {
     std::atomic<std::uint64_t> clock = 1000;  // QUERY_CLOCK, and the time stamps of complete()
     int userfault_device = -1;  // handed over with VRDMA_FEATURE_USERFAULT; stays the caller's
     std::uint32_t port_state = 4;
+    std::uint32_t port_mtu = 5;
 
     void refuse_next(vrdma_command_opcode opcode, vrdma_status status, const char* reason);
     void corrupt_next(Corruption corruption);

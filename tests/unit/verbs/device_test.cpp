@@ -74,6 +74,17 @@ TEST_F(DeviceTest, port_is_an_active_ethernet_port) {
     EXPECT_EQ(attr.phys_state, 5);
 }
 
+// IBA 11.2.1.2: the port's active MTU is what programs take their path MTU from.
+TEST_F(DeviceTest, active_mtu_is_the_services_and_the_largest_stays) {
+    for (const auto mtu : {IBV_MTU_256, IBV_MTU_1024, IBV_MTU_4096}) {
+        device_.port_mtu = mtu;
+        ibv_port_attr attr{};
+        ASSERT_EQ(ibv_query_port(context_, 1, &attr), 0);
+        EXPECT_EQ(attr.active_mtu, mtu);
+        EXPECT_EQ(attr.max_mtu, IBV_MTU_4096);
+    }
+}
+
 TEST_F(DeviceTest, port_that_is_down_has_no_link) {
     device_.port_state = IBV_PORT_DOWN;
     ibv_port_attr attr{};

@@ -98,7 +98,8 @@ add(SUITES, "interface_receives_all_multicast", interface_receives_all_multicast
 
 
 def perftest(ctx, program, *options):
-    ended = succeeds(ctx, program, "-F", "-m", path_mtu(ctx), *options)
+    ended = succeeds(ctx, program, "-F", *options)
+    contains(ended.client.output, f"{path_mtu(ctx)}[B]", "the MTU that it took from the vNIC")
     for side in (ended.client, ended.server):
         check("error" not in side.output.lower(), "there is an error message")
 

@@ -26,6 +26,7 @@ struct Host {
         : owner(std::make_unique<net::Link>(port, link_options())), link(*owner) {
         port.longest = kPortMtu4200;
         port.address = {2, 0, 0, 0, 0, mac};
+        world.shard(0).wire().add_link(link, policy, spray);
         vnic = world.add_vnic(kNetwork, address);
         std::vector<net::LocalAddress> own;
         for (const uint32_t index : {0U, 3U}) {
@@ -35,7 +36,6 @@ struct Host {
             own.push_back(entry);
         }
         link.set_local_addresses(own);
-        world.shard(0).wire().add_link(link, policy, spray);
         tenant = std::make_unique<Tenant>(world, vnic);
     }
     ~Host() {

@@ -209,5 +209,36 @@ TEST(Build, overhead_is_that_of_the_largest_packet_with_payload) {
     EXPECT_EQ(kMaxOverheadV6, 84U);
 }
 
+TEST(Build, longest_packet_is_the_longest_frame_that_is_built) {
+    for (const bool xrc : {false, true}) {
+        size_t longest = 0;
+        for (unsigned value = 0; value < 256; ++value) {
+            const OpcodeInfo& info = opcode_info(static_cast<uint8_t>(value));
+            if (info.known && info.payload && (info.service == Service::Xrc) == xrc) {
+                longest = std::max(longest, frame_bytes(static_cast<Opcode>(value), true, 1024));
+            }
+        }
+        EXPECT_EQ(longest_packet(1024, true, xrc), longest - kEthernetBytes);
+        EXPECT_EQ(longest_packet(1024, false, xrc),
+                  longest - kEthernetBytes - (kIpv6Bytes - kIpv4Bytes));
+    }
+}
+
+// IBA 9.6.1.5.1 has these sizes.
+TEST(Build, largest_path_mtu_is_the_largest_of_the_five_whose_packets_fit) {
+    for (const bool v6 : {false, true}) {
+        for (const bool xrc : {false, true}) {
+            EXPECT_EQ(largest_path_mtu(0, v6, xrc), 0U);
+            EXPECT_EQ(largest_path_mtu(longest_packet(256, v6, xrc) - 1, v6, xrc), 0U);
+            for (uint8_t code = 1; code <= 5; ++code) {
+                const size_t needs = longest_packet(size_t{128} << code, v6, xrc);
+                EXPECT_EQ(largest_path_mtu(needs, v6, xrc), code);
+                EXPECT_EQ(largest_path_mtu(needs - 1, v6, xrc), code - 1);
+            }
+            EXPECT_EQ(largest_path_mtu(9000, v6, xrc), 5U);
+        }
+    }
+}
+
 }  // namespace
 }  // namespace vrdma::wire
