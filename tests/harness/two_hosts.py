@@ -7,6 +7,7 @@ and a second one for the programs' TCP connections.
 `peer` is how the services meet: "roce", "vrdma" or "auto" (docs/wire.md). The far service is in
 `ctx.surroundings.far_service`."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -156,18 +157,23 @@ def run_pair(ctx, *command, **options):
     return ended
 
 
-def _dropped(services):
-    return sum(counter["value"] for service in services
-               for counter in service.ctl_json("port", "show", "p0")["counters"]
-               if counter["name"] == "faults_dropped")
+def _count_faults(services):
+    """How many frames suffered each kind of fault, in all of them."""
+    counts = collections.Counter()
+    for service in services:
+        for counter in service.ctl_json("port", "show", "p0")["counters"]:
+            if counter["name"].startswith("faults_"):
+                counts[counter["name"].removeprefix("faults_")] += counter["value"]
+    return counts
 
 
 @contextlib.contextmanager
-def losing(ctx, *faults):
-    """Both services lose frames by these words of `vrdmactl port fault`, and must have lost some."""
+def suffering(ctx, *faults, kinds):
+    """What both services send and receive suffers by these words of `vrdmactl port fault`; each of
+    these kinds must have happened."""
     services = (ctx.service, ctx.surroundings.far_service)
     wait_for_the_wire(ctx)
-    before = _dropped(services)
+    before = _count_faults(services)
     for service in services:
         check(service.ctl("port", "fault", "p0", *faults).returncode == 0, "faults are refused")
     try:
@@ -175,7 +181,14 @@ def losing(ctx, *faults):
     finally:
         for service in services:
             service.ctl("port", "fault", "p0", "off")
-    check(_dropped(services) > before, "nothing was lost")
+    after = _count_faults(services)
+    for kind in kinds:
+        check(after[kind] > before[kind], f"no frame was {kind}")
+
+
+def losing(ctx, *faults):
+    """Both services lose frames."""
+    return suffering(ctx, *faults, kinds=("dropped",))
 
 
 def succeeds(ctx, *command, **options):

@@ -5,6 +5,7 @@ import re
 
 from harness.context import is_root
 from harness.suite import Service, Skip, Suite, check, contains, equal
+from lab.service import two_tenants
 
 
 def can_hand_over_userfaultfd():
@@ -12,23 +13,9 @@ def can_hand_over_userfaultfd():
 
 
 def tenants(runtime_dir):
-    return f"""[service]
-runtime_dir = "{runtime_dir}"
-system_view = false
-[[network]]
-name = "blue"
-id = 10
-[[network]]
+    return two_tenants(runtime_dir, extra=f"""[[network]]
 name = "green"
 id = 11
-[[vnic]]
-name = "a"
-network = "blue"
-address = "10.0.0.1"
-[[vnic]]
-name = "b"
-network = "blue"
-address = "10.0.0.2"
 [[vnic]]
 name = "x"
 network = "green"
@@ -49,7 +36,7 @@ network = "green"
 address = "10.0.0.11"
 mode = "0666"
 userfaultfd = {"true" if can_hand_over_userfaultfd() else "false"}
-"""
+""")
 
 
 suite = Suite("isolation", Service(config=tenants))

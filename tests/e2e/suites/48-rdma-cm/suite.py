@@ -8,8 +8,9 @@ import time
 
 from harness.suite import Service, Skip, Suite, check, contains
 from lab import ports, processes
+from lab.service import two_tenants
 
-A, B = "10.0.0.1", "10.0.0.2"
+A, B = "10.0.0.1", "10.0.0.2"  # two_tenants' a and b
 
 # What clients say when the server, which has just been started, does not listen yet.
 NOT_YET = ("REJECTED", "UNREACHABLE", "Unexpected CM event", "Connection refused")
@@ -22,28 +23,14 @@ def needs_programs():
 
 
 def tenants(runtime_dir):
-    return f"""[service]
-runtime_dir = "{runtime_dir}"
-system_view = false
-[[network]]
-name = "blue"
-id = 10
-[[network]]
+    return two_tenants(runtime_dir, extra="""[[network]]
 name = "green"
 id = 11
-[[vnic]]
-name = "a"
-network = "blue"
-address = "{A}"
-[[vnic]]
-name = "b"
-network = "blue"
-address = "{B}"
 [[vnic]]
 name = "other"
 network = "green"
 address = "10.0.0.3"
-"""
+""")
 
 
 suite = Suite("rdma-cm", Service(config=tenants), needs=needs_programs)

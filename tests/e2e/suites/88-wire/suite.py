@@ -10,15 +10,13 @@ The suite's service ("near", vNIC a) is the client's, the surroundings' ("far", 
 server's (harness/two_hosts.py). The suites 20-pingpong and 30-perftest have more of the same on
 one host."""
 
-import collections
-import contextlib
 import re
 import signal
 
 from harness.suite import check, contains, equal
 from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite,
                                other_service_is_alive_and_ends_cleanly, run_pair, running,
-                               succeeds, wait_for_the_wire)
+                               succeeds, suffering)
 
 WIRE_VERIFY = BUILD / "tests/e2e/wire_verify/vrdma-wire-verify"
 WIRE_ERROR = BUILD / "tests/e2e/wire_error/vrdma-wire-error"
@@ -168,31 +166,8 @@ add((roce, vrdma), "every_byte_of_rc_mtu_256_is_right", every_byte_is_right, "rc
 FAULTS = ("drop=0.01", "corrupt=0.001", "reorder=64", "reorder_share=0.01", "duplicate=0.01")
 
 
-@contextlib.contextmanager
 def faults(ctx):
-    """What both services send and receive suffers; every kind of fault must have happened."""
-    services = (ctx.service, ctx.surroundings.far_service)
-    wait_for_the_wire(ctx)
-    before = count_faults(services)
-    for service in services:
-        check(service.ctl("port", "fault", "p0", *FAULTS).returncode == 0, "faults are refused")
-    try:
-        yield
-    finally:
-        for service in services:
-            service.ctl("port", "fault", "p0", "off")
-    for kind, count in count_faults(services).items():
-        check(count > before[kind], f"no frame was {kind}")
-
-
-def count_faults(services):
-    """How many frames suffered each kind of fault, in both services."""
-    counts = collections.Counter()
-    for service in services:
-        for counter in service.ctl_json("port", "show", "p0")["counters"]:
-            if counter["name"].startswith("faults_"):
-                counts[counter["name"].removeprefix("faults_")] += counter["value"]
-    return {kind: counts[kind] for kind in ("dropped", "duplicated", "corrupted", "held_back")}
+    return suffering(ctx, *FAULTS, kinds=("dropped", "duplicated", "corrupted", "held_back"))
 
 
 def every_byte_is_right_in_spite_of_faults(ctx, *options):

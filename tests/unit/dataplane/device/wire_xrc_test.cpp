@@ -30,6 +30,21 @@ class WireXrc : public Wire {
         advance(Duration::milliseconds(60));  // they have asked each other what they speak
         here.fill(5);
     }
+    // What a stranger could send who saw the packet: under its addresses, or those of the way back.
+    static MemoryPort::Frame forge(const wire::Packet& packet, const wire::HeaderFields& fields,
+                                   std::span<const std::byte> payload, bool back = false) {
+        wire::Flow flow{.source_mac = packet.network.source_mac,
+                        .destination_mac = packet.network.destination_mac,
+                        .source = packet.network.source,
+                        .destination = packet.network.destination};
+        if (back) {
+            std::swap(flow.source_mac, flow.destination_mac);
+            std::swap(flow.source, flow.destination);
+        }
+        MemoryPort::Frame frame(MemoryPort::kRoom);
+        frame.resize(wire::build_frame(frame, wire::FlowTemplate(flow), fields, payload));
+        return frame;
+    }
     // Lets the next packet of this opcode go with another SRQ number.
     void change_srqn(wire::Opcode opcode, uint32_t srqn) {
         filter = [this, opcode, srqn](const MemoryPort::Frame& frame) {
@@ -44,14 +59,7 @@ class WireXrc : public Wire {
             fields.dqpn = packet->bth.dqpn;
             fields.psn = packet->bth.psn;
             fields.srqn = srqn;
-            const wire::FlowTemplate flow(
-                wire::Flow{.source_mac = packet->network.source_mac,
-                           .destination_mac = packet->network.destination_mac,
-                           .source = packet->network.source,
-                           .destination = packet->network.destination});
-            MemoryPort::Frame other(9000);
-            other.resize(wire::build_frame(other, flow, fields, packet->payload));
-            far.port.arrive(std::move(other));
+            far.port.arrive(forge(*packet, fields, packet->payload));
             return false;
         };
     }
@@ -248,14 +256,7 @@ TEST_P(WireXrc, packet_of_rc_for_a_target_changes_only_a_counter) {
             fields.opcode = wire::rc_of(packet->bth.opcode);
             fields.dqpn = packet->bth.dqpn;
             fields.psn = packet->bth.psn;
-            const wire::FlowTemplate flow(
-                wire::Flow{.source_mac = packet->network.source_mac,
-                           .destination_mac = packet->network.destination_mac,
-                           .source = packet->network.source,
-                           .destination = packet->network.destination});
-            MemoryPort::Frame other(9000);
-            other.resize(wire::build_frame(other, flow, fields, packet->payload));
-            far.port.arrive(std::move(other));
+            far.port.arrive(forge(*packet, fields, packet->payload));
         }
         return true;
     };
@@ -276,14 +277,8 @@ TEST_P(WireXrc, request_for_an_initiator_changes_only_a_counter) {
         const auto packet = wire::parse(frame);
         if (packet && !changed && packet->info().service == wire::Service::Xrc) {
             changed = true;  // the way back of what near sends
-            const wire::FlowTemplate flow(wire::Flow{.source_mac = packet->network.destination_mac,
-                                                     .destination_mac = packet->network.source_mac,
-                                                     .source = packet->network.destination,
-                                                     .destination = packet->network.source});
-            MemoryPort::Frame forged(200);
             const std::array<std::byte, 8> payload{std::byte{1}};
-            forged.resize(wire::build_frame(forged, flow, fields, payload));
-            near.port.arrive(std::move(forged));
+            near.port.arrive(forge(*packet, fields, payload, true));
         }
         return true;
     };

@@ -40,6 +40,32 @@ class Xrc : public testing::TestWithParam<uint32_t> {
         EXPECT_NO_COMPLETION(b.cq);
         EXPECT_NO_COMPLETION(c.cq);
     }
+    // Of 8 bytes, at the beginning of `to`.
+    [[nodiscard]] Send request(uint8_t opcode, const Buffer& to, uint32_t srqn) const {
+        return {.opcode = opcode,
+                .wr_id = 1,
+                .sges = {source.sge(0, 8)},
+                .remote_address = to.address(),
+                .rkey = to.key,
+                .compare_add = 5,
+                .srqn = srqn};
+    }
+    // A message to b's SRQ whose beginning has arrived in the receive 10, and more is to come.
+    struct LongMessage {
+        Buffer from;
+        Buffer to;
+    };
+    LongMessage begin_long_message() {
+        constexpr uint32_t kBytes = kSlices * kSliceBytes;
+        LongMessage message{a.buffer(kBytes), b.buffer(kBytes)};
+        message.from.fill(1);
+        b.post_receive(srq_b.ring, 10, {message.to.sge()});
+        a.post(initiator, {.wr_id = 1, .sges = {message.from.sge()}, .srqn = srq_b.srqn});
+        while (message.to.text(0, 64) != message.from.text(0, 64)) {
+            world.turn();
+        }
+        return message;
+    }
     void expect_remote_failure(const Send& request, vrdma_wc_status status, vrdma_reason reason) {
         a.post(initiator, request);
         world.settle();
@@ -128,15 +154,6 @@ TEST_P(Xrc, inline_data_stands_behind_the_long_entry) {
 TEST_P(Xrc, rdma_and_atomics_use_the_domain_of_the_srq_that_they_name) {
     const Buffer of_b = b.buffer(4096);
     const Buffer of_c = c.buffer(4096);
-    const auto request = [&](uint8_t opcode, const Buffer& to, uint32_t srqn) {
-        return Send{.opcode = opcode,
-                    .wr_id = 1,
-                    .sges = {source.sge(0, 8)},
-                    .remote_address = to.address(),
-                    .rkey = to.key,
-                    .compare_add = 5,
-                    .srqn = srqn};
-    };
     for (const uint8_t opcode : {VRDMA_WQE_RDMA_WRITE, VRDMA_WQE_ATOMIC_FETCH_AND_ADD,
                                  VRDMA_WQE_ATOMIC_CMP_AND_SWP, VRDMA_WQE_RDMA_READ}) {
         a.post(initiator, request(opcode, of_b, srq_b.srqn));
@@ -150,34 +167,19 @@ TEST_P(Xrc, rdma_and_atomics_use_the_domain_of_the_srq_that_they_name) {
 
 TEST_P(Xrc, write_with_the_key_of_another_srqs_domain_is_refused) {
     const Buffer of_c = c.buffer(64);
-    expect_remote_failure({.opcode = VRDMA_WQE_RDMA_WRITE,
-                           .wr_id = 1,
-                           .sges = {source.sge(0, 8)},
-                           .remote_address = of_c.address(),
-                           .rkey = of_c.key,
-                           .srqn = srq_b.srqn},
-                          VRDMA_WC_REM_ACCESS_ERR, VRDMA_REASON_RKEY_PD);
+    expect_remote_failure(request(VRDMA_WQE_RDMA_WRITE, of_c, srq_b.srqn), VRDMA_WC_REM_ACCESS_ERR,
+                          VRDMA_REASON_RKEY_PD);
 }
 
 TEST_P(Xrc, read_with_the_key_of_another_srqs_domain_is_refused) {
     const Buffer of_c = c.buffer(64);
-    expect_remote_failure({.opcode = VRDMA_WQE_RDMA_READ,
-                           .wr_id = 1,
-                           .sges = {source.sge(0, 8)},
-                           .remote_address = of_c.address(),
-                           .rkey = of_c.key,
-                           .srqn = srq_b.srqn},
-                          VRDMA_WC_REM_ACCESS_ERR, VRDMA_REASON_RKEY_PD);
+    expect_remote_failure(request(VRDMA_WQE_RDMA_READ, of_c, srq_b.srqn), VRDMA_WC_REM_ACCESS_ERR,
+                          VRDMA_REASON_RKEY_PD);
 }
 
 TEST_P(Xrc, atomic_with_the_key_of_another_srqs_domain_is_refused) {
     const Buffer of_c = c.buffer(64);
-    expect_remote_failure({.opcode = VRDMA_WQE_ATOMIC_FETCH_AND_ADD,
-                           .wr_id = 1,
-                           .sges = {source.sge(0, 8)},
-                           .remote_address = of_c.address(),
-                           .rkey = of_c.key,
-                           .srqn = srq_b.srqn},
+    expect_remote_failure(request(VRDMA_WQE_ATOMIC_FETCH_AND_ADD, of_c, srq_b.srqn),
                           VRDMA_WC_REM_ACCESS_ERR, VRDMA_REASON_RKEY_PD);
 }
 
@@ -218,12 +220,7 @@ TEST_P(Xrc, number_of_an_srq_of_another_domain_is_refused) {
 TEST_P(Xrc, read_that_names_an_srq_of_another_domain_is_refused) {
     const XrcRing elsewhere = create_xrc_srq(b, open_xrcd(b));
     const Buffer of_b = b.buffer(64);
-    a.post(initiator, {.opcode = VRDMA_WQE_RDMA_READ,
-                       .wr_id = 1,
-                       .sges = {source.sge(0, 8)},
-                       .remote_address = of_b.address(),
-                       .rkey = of_b.key,
-                       .srqn = elsewhere.srqn});
+    a.post(initiator, request(VRDMA_WQE_RDMA_READ, of_b, elsewhere.srqn));
     world.settle();
     expect_srq_refused();
 }
@@ -241,49 +238,26 @@ TEST_P(Xrc, number_of_a_destroyed_srq_is_refused) {
 }
 
 TEST_P(Xrc, srq_destroyed_in_the_middle_of_a_message_ends_it_and_gets_nothing_more) {
-    const uint32_t bytes = kSlices * kSliceBytes;
-    const Buffer from = a.buffer(bytes);
-    const Buffer to = b.buffer(bytes);
-    from.fill(1);
-    b.post_receive(srq_b.ring, 10, {to.sge()});
-    a.post(initiator, {.wr_id = 1, .sges = {from.sge()}, .srqn = srq_b.srqn});
-    while (to.text(0, 64) != from.text(0, 64)) {
-        world.turn();
-    }
+    const LongMessage message = begin_long_message();
     Tenant::EXPECT_DONE(b.destroy(VRDMA_CMD_DESTROY_SRQ, srq_b.ring.handle));
     // Whoever has its place now is not what the message is for.
     const XrcRing successor = create_xrc_srq(b, open_xrcd(b));
     world.settle();
     expect_srq_refused();
-    EXPECT_NE(to.text(bytes - 64, 64), from.text(bytes - 64, 64));
+    const size_t end = kSlices * kSliceBytes - 64;
+    EXPECT_NE(message.to.text(end, 64), message.from.text(end, 64));
     EXPECT_NE(successor.srqn, srq_b.srqn);
 }
 
 TEST_P(Xrc, failure_in_the_middle_of_a_message_flushes_its_receive_to_its_srq) {
-    const uint32_t bytes = kSlices * kSliceBytes;
-    const Buffer from = a.buffer(bytes);
-    const Buffer to = b.buffer(bytes);
-    from.fill(1);
-    b.post_receive(srq_b.ring, 10, {to.sge()});
-    a.post(initiator, {.wr_id = 1, .sges = {from.sge()}, .srqn = srq_b.srqn});
-    while (to.text(0, 64) != from.text(0, 64)) {
-        world.turn();
-    }
+    begin_long_message();
     Tenant::EXPECT_DONE(c.to_state(same_target, VRDMA_QPS_ERR));
     expect_flushed(next(b.cq), 10);
     EXPECT_NO_COMPLETION(c.cq);
 }
 
 TEST_P(Xrc, message_of_another_srq_does_not_use_a_receive_that_is_taken) {
-    const uint32_t bytes = kSlices * kSliceBytes;
-    const Buffer from = a.buffer(bytes);
-    const Buffer to = b.buffer(bytes);
-    from.fill(1);
-    b.post_receive(srq_b.ring, 10, {to.sge()});
-    a.post(initiator, {.wr_id = 5, .sges = {from.sge()}, .srqn = srq_b.srqn});
-    while (to.text(0, 64) != from.text(0, 64)) {
-        world.turn();
-    }
+    begin_long_message();
     // The sender gives its message up and comes again under the same number.
     Tenant::EXPECT_DONE(a.command_until_done(
         VRDMA_CMD_MODIFY_QP, vrdma_cmd_modify_qp{initiator.handle, VRDMA_QP_STATE, {}}));
