@@ -17,6 +17,7 @@ struct CaptureOrder {
     uint32_t snap_length = wire::kPcapngSnapLength;
     std::optional<uint64_t> count;
     net::CaptureFilter filter;
+    uint32_t worker = 0;  // of the filter's queue pair
 };
 
 // Without the filter for a queue pair.

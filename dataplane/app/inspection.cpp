@@ -71,6 +71,38 @@ bool collect(Shard& shard, QpQuery& query) {
     return query.cursor >= state.qps.fresh();
 }
 
+bool collect(Shard& shard, GroupQuery& query) {
+    DeviceState& state = shard.state();
+    uint32_t looked = 0;  // at most a group of the largest kind more
+    for (; query.cursor < state.groups.places() && looked < kEntriesPerStep; ++query.cursor) {
+        ++looked;
+        const MulticastGroup& group = state.groups.at(query.cursor);
+        if (!group.present) {
+            continue;
+        }
+        const size_t first = query.found.size();
+        for (uint32_t i = 0; i < group.count; ++i) {
+            const uint32_t vnic = group.vnics[i];
+            if (query.vnic && vnic != *query.vnic) {
+                continue;
+            }
+            const auto own =
+                std::find_if(query.found.begin() + static_cast<ptrdiff_t>(first), query.found.end(),
+                             [&](const GroupSnapshot& known) { return known.vnic == vnic; });
+            GroupSnapshot& snapshot = own == query.found.end() ? query.found.emplace_back() : *own;
+            if (snapshot.qpns.empty()) {
+                snapshot.network = group.network;
+                snapshot.gid = group.gid;
+                snapshot.vnic = vnic;
+                snapshot.port = shard.wire().membership(group.qps[i], group.gid);
+            }
+            snapshot.qpns.push_back(state.qps[group.qps[i]].qpn);
+        }
+        looked += group.count;
+    }
+    return query.cursor >= state.groups.places();
+}
+
 bool collect(Shard& shard, MrQuery& query) {
     DeviceState& state = shard.state();
     const uint32_t end = std::min(state.mrs.fresh(), query.cursor + kEntriesPerStep);

@@ -103,4 +103,20 @@ struct MrQuery {
 };
 [[nodiscard]] bool collect(Shard& shard, MrQuery& query);
 
+// A group that queue pairs of one vNIC belong to.
+struct GroupSnapshot {
+    uint32_t network = 0;
+    vrdma_gid_entry gid{};
+    uint32_t vnic = 0;
+    net::MembershipState port = net::MembershipState::None;
+    std::vector<uint32_t> qpns;
+};
+// No limit but that of the tables.
+struct GroupQuery {
+    std::optional<uint32_t> vnic;
+    uint32_t cursor = 0;
+    std::vector<GroupSnapshot> found;
+};
+[[nodiscard]] bool collect(Shard& shard, GroupQuery& query);
+
 }  // namespace vrdma::app

@@ -122,6 +122,7 @@ void PortCapture::start(const Workers& workers, const CaptureOrder& order,
                                                       .interface = port_,
                                                       .settings = {.snap_length = order.snap_length,
                                                                    .filter = order.filter,
+                                                                   .shared_on = order.worker,
                                                                    .clock = platform::now},
                                                       .count = order.count,
                                                       .since_1970 = clock_since_1970()});
@@ -145,6 +146,7 @@ void PortCapture::start(const Workers& workers, const CaptureOrder& order,
         workers,
         [this, session](Shard& shard, Nothing&) {
             const uint32_t worker = shard.state().config.shard;
+            session->capture.port(worker).ask(shard.multicast());
             paths_[worker]->set_capture(&session->capture.port(worker));
             return true;
         },

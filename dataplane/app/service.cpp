@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "dataplane/app/group_list.h"
 #include "dataplane/app/version.h"
 #include "dataplane/control/runtime_directory.h"
 #include "dataplane/platform/fault_guard.h"
@@ -482,8 +483,8 @@ control::VnicInfo Service::describe(const Record& record) const {
     }
     info.system_device = record.system_device;
     info.state = record.up ? control::LinkState::kUp : control::LinkState::kDown;
-    info.socket_path = record.socket_path;
     info.active_mtu = wire::path_mtu_bytes(active_mtu(dataplane_->ports().mtu(record.network_id)));
+    info.socket_path = record.socket_path;
     for (const auto& connection : attach_->connections()) {
         if (connection->vnic().index == record.attached->index && connection->context()) {
             info.pids.push_back(connection->process_id());
@@ -751,6 +752,7 @@ void Service::start_capture(std::string_view port, const control::CaptureRequest
         }
         CaptureOrder complete = order;
         complete.filter = *filter;
+        complete.worker = found->worker;
         dataplane_->ports().start_capture(name, complete, done);
     });
 }
@@ -848,6 +850,21 @@ void Service::mrs(const control::ListFilter& filter, control::Done<control::MrLi
                 }
             }
             done(std::move(result));
+        },
+        query);
+}
+
+void Service::groups(const control::ListFilter& filter, control::Done<control::GroupList> done) {
+    GroupQuery query;
+    query.vnic = filter_index(filter);
+    gather<GroupQuery>(
+        dataplane_->workers(), [](Shard& shard, GroupQuery& q) { return collect(shard, q); },
+        [this, done, limit = filter.limit](std::vector<GroupQuery>& parts) {
+            const auto vnic_of = [this](uint32_t index) {
+                const Record* record = by_index(index);
+                return record == nullptr ? nullptr : &record->config;
+            };
+            done(list_groups(parts, vnic_of, limit));
         },
         query);
 }

@@ -60,6 +60,7 @@ class Service final : public control::ServiceModel {
     void qps(const control::ListFilter& filter, control::Done<control::QpList> done) override;
     void qp(uint32_t qpn, control::Done<control::QpInfo> done) override;
     void mrs(const control::ListFilter& filter, control::Done<control::MrList> done) override;
+    void groups(const control::ListFilter& filter, control::Done<control::GroupList> done) override;
     void counters(std::optional<std::string> vnic, control::Done<control::Counters> done) override;
 
   private:

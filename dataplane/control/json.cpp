@@ -181,6 +181,7 @@ Json last_error_of(const QpInfo& qp) {
             {"remedy", std::string(text.remedy)}};
 }
 
+constexpr std::array<std::string_view, 4> kGroupReports{"none", "unreported", "joining", "joined"};
 constexpr std::array<std::string_view, 4> kPortStates{"absent", "waiting", "down", "up"};
 constexpr std::array<std::string_view, 5> kNeighbourStates{"unknown", "resolving", "reachable",
                                                            "stale", "unreachable"};
@@ -231,8 +232,8 @@ Json to_json(const VnicInfo& vnic) {
         {"mac", to_string(vnic.config.mac)},
         {"gids", std::move(gids)},
         {"state", vnic.state == LinkState::kUp ? "up" : "down"},
-        {"system_device", vnic.system_device.empty() ? Json(nullptr) : Json(vnic.system_device)},
         {"active_mtu", vnic.active_mtu},
+        {"system_device", vnic.system_device.empty() ? Json(nullptr) : Json(vnic.system_device)},
         {"socket", socket_of(vnic)},
         {"process_memory", vnic.config.process_memory},
         {"userfaultfd", vnic.config.userfaultfd},
@@ -289,6 +290,17 @@ Json to_json(const MrInfo& mr) {
           {"adopted", mr.adopted_bytes},
           {"process", mr.process_bytes}}},
         {"reason", mr.reason.empty() ? Json(nullptr) : Json(mr.reason)},
+    };
+}
+
+Json to_json(const GroupInfo& group) {
+    return {
+        {"network", group.network},
+        {"network_id", group.network_id},
+        {"group", to_string(group.group)},
+        {"vnic", group.vnic},
+        {"qpns", group.qpns},
+        {"port", enumerator(static_cast<std::uint32_t>(group.port), kGroupReports)},
     };
 }
 

@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json to_json(const VnicInfo& vnic);
 [[nodiscard]] Json to_json(const QpInfo& qp);
 [[nodiscard]] Json to_json(const MrInfo& mr);
+[[nodiscard]] Json to_json(const GroupInfo& group);
 [[nodiscard]] Json to_json(const PortFaults& faults);
 [[nodiscard]] Json to_json(const CaptureInfo& capture);
 [[nodiscard]] Json to_json(const PortInfo& port);

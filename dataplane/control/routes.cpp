@@ -198,6 +198,20 @@ void get_mrs(const Call& call) {
     }));
 }
 
+void get_groups(const Call& call) {
+    const auto filter = list_filter(call);
+    if (!filter) {
+        return;
+    }
+    call.model.groups(*filter, respond_with<GroupList>(call, [](const GroupList& list) {
+        Json groups = Json::array();
+        for (const GroupInfo& group : list.groups) {
+            groups.push_back(to_json(group));
+        }
+        return ok({{"groups", std::move(groups)}, {"total", list.total}});
+    }));
+}
+
 void get_counters(const Call& call) {
     const auto vnic = call.target.find("vnic");
     if (vnic && call.model.configuration().find_vnic(*vnic) == nullptr) {
@@ -274,6 +288,7 @@ constexpr Route kRoutes[] = {
     {"GET", {"v1", "qps"}, {"vnic", "limit"}, get_qps},
     {"GET", {"v1", "qps", "*"}, {}, get_qp},
     {"GET", {"v1", "mrs"}, {"vnic", "limit"}, get_mrs},
+    {"GET", {"v1", "groups"}, {"vnic", "limit"}, get_groups},
     {"GET", {"v1", "counters"}, {"vnic"}, get_counters},
     {"GET", {"metrics"}, {}, get_metrics},
 };
@@ -302,7 +317,7 @@ ApiResponse no_such_path(std::string_view target) {
     constexpr std::size_t kShown = 100;
     return problem(404, fmt::format("there is nothing at {}", target.substr(0, kShown)),
                    "/v1/status, /v1/vnics[/NAME], /v1/ports[/NAME[/captures[/ID]]], /v1/qps[/QPN], "
-                   "/v1/mrs, /v1/counters or /metrics",
+                   "/v1/mrs, /v1/groups, /v1/counters or /metrics",
                    "correct the path; names need no percent-encoding");
 }
 

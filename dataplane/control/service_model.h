@@ -280,6 +280,29 @@ struct MrList {
     std::uint64_t total{};
 };
 
+/// What routers and switches behind a network's port are told of a vNIC's group.
+enum class GroupReport : std::uint8_t {
+    kNone,        ///< there is no port
+    kUnreported,  ///< nothing: nobody is told of such a group (224.0.0.1, ff02::1, ff01::/16)
+    kJoining,     ///< the first reports are being sent
+    kJoined,
+};
+
+/// A multicast group that queue pairs of a vNIC are attached to.
+struct GroupInfo {
+    std::string network;
+    std::uint32_t network_id{};
+    Gid group;  ///< IPv4 as ::ffff:a.b.c.d
+    std::string vnic;
+    std::vector<std::uint32_t> qpns;  ///< ascending
+    GroupReport port{};
+};
+
+struct GroupList {
+    std::vector<GroupInfo> groups;  ///< by network, group and vNIC
+    std::uint64_t total{};
+};
+
 /// Why the service did not do it.
 enum class Refusal : std::uint8_t {
     kNotFound,   ///< no such vNIC, queue pair
@@ -357,6 +380,7 @@ class ServiceModel {
     virtual void qps(const ListFilter& filter, Done<QpList> done) = 0;
     virtual void qp(std::uint32_t qpn, Done<QpInfo> done) = 0;
     virtual void mrs(const ListFilter& filter, Done<MrList> done) = 0;
+    virtual void groups(const ListFilter& filter, Done<GroupList> done) = 0;
     virtual void counters(std::optional<std::string> vnic, Done<Counters> done) = 0;
 };
 

@@ -10,6 +10,7 @@
 // work.
 #include "dataplane/device/multicast.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace vrdma {
@@ -41,6 +42,17 @@ std::optional<vrdma_gid_entry> Multicast::first_group_of(uint32_t slot) const {
         return std::nullopt;
     }
     return state_.groups.first_of(qp.attachments, qp.vnic, slot).gid;
+}
+
+bool Multicast::belongs(uint32_t qpn, const wire::Address& group) const {
+    const std::optional<uint32_t> slot = state_.find_qp(qpn);
+    if (!slot) {
+        return false;
+    }
+    vrdma_gid_entry gid;
+    std::memcpy(gid.gid, group.bytes.data(), sizeof gid.gid);
+    const auto members = state_.groups.members(member(*slot, gid).network, gid);
+    return std::find(members.begin(), members.end(), *slot) != members.end();
 }
 
 bool Multicast::receives(const Qp& qp, const Slice& slice) {

@@ -4,10 +4,11 @@
 #include "dataplane/device/fabric.h"
 #include "dataplane/device/responder.h"
 #include "dataplane/device/state.h"
+#include "dataplane/net/capture_filter.h"
 
 namespace vrdma {
 
-class Multicast {
+class Multicast final : public net::QueuePairGroups {
   public:
     Multicast(DeviceState& state, Responder& responder, Fabric& fabric)
         : state_(state), responder_(responder), fabric_(fabric) {}
@@ -19,6 +20,8 @@ class Multicast {
     // Is another queue pair of its vNIC in the group, on this shard?
     [[nodiscard]] bool vnic_belongs(uint32_t slot, const vrdma_gid_entry& gid) const;
     [[nodiscard]] std::optional<vrdma_gid_entry> first_group_of(uint32_t slot) const;
+    // For captures.
+    [[nodiscard]] bool belongs(uint32_t qpn, const wire::Address& group) const override;
 
     // Copies for this shard's members from the `from`th on, kCopiesAtOnce of them at the most.
     struct Delivered {

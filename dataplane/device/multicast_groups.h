@@ -60,6 +60,10 @@ class MulticastGroups {
     // Of all groups.
     [[nodiscard]] uint32_t attachments() const { return attachments_.used(); }
 
+    // All places for groups, for tools: below places(), present or not.
+    [[nodiscard]] uint32_t places() const { return groups_.fresh(); }
+    [[nodiscard]] const MulticastGroup& at(uint32_t place) const { return groups_[place]; }
+
   private:
     static constexpr uint32_t kGroups = 1024;
     static constexpr uint32_t kAttachments = 8192;

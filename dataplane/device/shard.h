@@ -52,6 +52,7 @@ class Shard {
 
     [[nodiscard]] Commands& commands() { return commands_; }
     [[nodiscard]] WirePath& wire() { return wire_; }
+    [[nodiscard]] const Multicast& multicast() const { return multicast_; }
     [[nodiscard]] DeviceState& state() { return state_; }
     [[nodiscard]] const DeviceState& state() const { return state_; }
 

@@ -813,6 +813,16 @@ void WirePath::leave(uint32_t slot, const vrdma_gid_entry& group) {
     }
 }
 
+net::MembershipState WirePath::membership(uint32_t slot, const vrdma_gid_entry& group) const {
+    const Qp& qp = state_.qps[slot];
+    const std::optional<uint32_t> index = link_of(state_.vnics[qp.vnic].network);
+    if (!index) {
+        return net::MembershipState::None;
+    }
+    const wire::Address address = wire::Address::from_gid(group.gid);
+    return links_[*index].link->memberships().state(address, own_address(qp, address));
+}
+
 Instant WirePath::next_deadline() const {
     const bool backlog = std::any_of(links_.begin(), links_.end(),
                                      [](const Attached& a) { return !a.queue.empty(); });

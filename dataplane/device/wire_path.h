@@ -70,6 +70,9 @@ class WirePath final : public net::PacketReceiver {
     // room for one more.
     [[nodiscard]] bool join(uint32_t slot, const vrdma_gid_entry& group);
     void leave(uint32_t slot, const vrdma_gid_entry& group);
+    // What the port says of it to others; None without a port.
+    [[nodiscard]] net::MembershipState membership(uint32_t slot,
+                                                  const vrdma_gid_entry& group) const;
     // Before the first turn: who gets what comes for queue pair 1. Nobody: it is dropped.
     void set_mad_receiver(MadReceiver& receiver) { mads_ = &receiver; }
     // Sends it from a vNIC's queue pair 1 to the peer's. Lost when no port leads there or there is

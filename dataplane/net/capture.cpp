@@ -17,8 +17,9 @@ namespace vrdma::net {
 
 void Capture::add_worker(PacketPort& below, std::span<std::byte> memory,
                          const PacketSteering& steering) {
+    const bool records_shared = workers_.size() == options_.settings.shared_on;
     workers_.push_back(std::make_unique<Worker>(below, options_.settings, memory,
-                                                workers_.empty() ? nullptr : &steering));
+                                                records_shared ? nullptr : &steering));
 }
 
 uint64_t Capture::missed() const {

@@ -22,8 +22,9 @@ constexpr size_t kIpv6Destination = 24;
 constexpr size_t kIpv4Address = 4;
 constexpr size_t kIpv6Address = 16;
 
-constexpr size_t kBthQpn = 4;   // below a reserved byte
-constexpr size_t kDethQpn = 4;  // of the sender, likewise
+constexpr uint32_t kGroupQpn = 0xffffff;  // IBA 9.6.1.2
+constexpr size_t kBthQpn = 4;             // below a reserved byte
+constexpr size_t kDethQpn = 4;            // of the sender, likewise
 constexpr uint8_t kClassShift = 5;
 constexpr uint8_t kDatagramClass = 3;  // IBA 9.2: the upper three bits of the opcode
 
@@ -53,8 +54,19 @@ bool concerns(const wire::Address& peer, std::span<const std::byte> frame) {
 }
 static_assert(sizeof(wire::Address::bytes) == kIpv6Address);
 
+wire::Address destination(std::span<const std::byte> ip, bool v6) {
+    if (!v6) {
+        const std::byte* const at = ip.data() + kIpv4Destination;
+        return wire::Address::v4(wire::load8(at), wire::load8(at + 1), wire::load8(at + 2),
+                                 wire::load8(at + 3));
+    }
+    wire::Address address;
+    std::memcpy(address.bytes.data(), ip.data() + kIpv6Destination, kIpv6Address);
+    return address;
+}
+
 bool concerns(const CaptureFilter::QueuePair& queue_pair, std::span<const std::byte> frame,
-              wire::CaptureDirection direction) {
+              wire::CaptureDirection direction, const QueuePairGroups* groups) {
     if (wire::classify(frame) != wire::FrameKind::Roce) {
         return false;
     }
@@ -68,7 +80,8 @@ bool concerns(const CaptureFilter::QueuePair& queue_pair, std::span<const std::b
     const std::byte* const bth = content.data() + at;
     const uint32_t to = wire::load24(bth + kBthQpn);
     if (direction == wire::CaptureDirection::Inbound) {
-        return to == queue_pair.own;
+        return to == queue_pair.own || (to == kGroupQpn && groups != nullptr &&
+                                        groups->belongs(queue_pair.own, destination(content, v6)));
     }
     if (queue_pair.connected_to) {
         return to == *queue_pair.connected_to;
@@ -81,9 +94,9 @@ bool concerns(const CaptureFilter::QueuePair& queue_pair, std::span<const std::b
 }  // namespace
 
 bool passes(const CaptureFilter& filter, std::span<const std::byte> frame,
-            wire::CaptureDirection direction) {
+            wire::CaptureDirection direction, const QueuePairGroups* groups) {
     return (!filter.peer || concerns(*filter.peer, frame)) &&
-           (!filter.queue_pair || concerns(*filter.queue_pair, frame, direction));
+           (!filter.queue_pair || concerns(*filter.queue_pair, frame, direction, groups));
 }
 
 }  // namespace vrdma::net

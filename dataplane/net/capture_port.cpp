@@ -56,7 +56,7 @@ size_t CapturePort::send(std::span<PacketBuffer> packets, Instant now) {
 
 bool CapturePort::refused(const PacketBuffer& frame, wire::CaptureDirection direction, Instant at,
                           uint64_t missed) {
-    if (!passes(settings_.filter, {frame.data, frame.length}, direction)) {
+    if (!passes(settings_.filter, {frame.data, frame.length}, direction, groups_)) {
         return false;
     }
     const CaptureRecord record{

@@ -19,6 +19,9 @@ namespace vrdma::net {
 struct CaptureSettings {
     uint32_t snap_length = wire::kPcapngSnapLength;
     CaptureFilter filter{};
+    // The worker that records those received frames of which every worker gets a copy: that of the
+    // filter's queue pair.
+    uint32_t shared_on = 0;
     // Any thread. The time of a turn, which receive() and send() get, is too coarse: an answer
     // would have the time of its question.
     Instant (*clock)() = nullptr;
@@ -34,6 +37,9 @@ class CapturePort final : public PacketPort {
     ~CapturePort() override = default;
     CapturePort(const CapturePort&) = delete;
     CapturePort& operator=(const CapturePort&) = delete;
+
+    // The worker, before this is in its path: who tells of the filter's queue pair. Outlives it.
+    void ask(const QueuePairGroups& groups) { groups_ = &groups; }
 
     // Any thread: frames that found no room in the ring.
     [[nodiscard]] uint64_t missed() const { return missed_.load(std::memory_order_relaxed); }
@@ -64,6 +70,7 @@ class CapturePort final : public PacketPort {
     const CaptureSettings settings_;
     CaptureRing& ring_;
     const PacketSteering* const shared_;
+    const QueuePairGroups* groups_ = nullptr;
     std::atomic<uint64_t> missed_{0};  // written by the worker alone
 };
 

@@ -28,9 +28,10 @@ GroupMemberships::GroupMemberships() {
     leaves_.reserve(kMaxLeaves);
 }
 
-std::vector<GroupMemberships::Entry>::iterator GroupMemberships::place(
-    const wire::Address& group, const wire::Address& source) {
-    return std::lower_bound(entries_.begin(), entries_.end(), std::tie(group, source),
+template <class Entries>
+auto GroupMemberships::place(Entries& entries, const wire::Address& group,
+                             const wire::Address& source) {
+    return std::lower_bound(entries.begin(), entries.end(), std::tie(group, source),
                             [](const Entry& entry, const auto& key) {
                                 return std::tie(entry.group, entry.source) < key;
                             });
@@ -52,13 +53,13 @@ bool GroupMemberships::join(const wire::Address& group, const wire::Address& sou
         entry.unasked = kUnaskedReports;
         next_deadline_ = std::min(next_deadline_, now);
     }
-    entries_.insert(place(group, source), entry);
+    entries_.insert(place(entries_, group, source), entry);
     return true;
 }
 
 void GroupMemberships::leave(const wire::Address& group, const wire::Address& source) {
-    const auto found = place(group, source);
-    if (found == entries_.end() || found->group != group || found->source != source) {
+    const auto found = place(entries_, group, source);
+    if (found == entries_.end() || !is(*found, group, source)) {
         return;
     }
     entries_.erase(found);
@@ -73,6 +74,18 @@ bool GroupMemberships::has(const wire::Address& group) const {
         std::lower_bound(entries_.begin(), entries_.end(), group,
                          [](const Entry& entry, const auto& key) { return entry.group < key; });
     return found != entries_.end() && found->group == group;
+}
+
+MembershipState GroupMemberships::state(const wire::Address& group,
+                                        const wire::Address& source) const {
+    const auto found = place(entries_, group, source);
+    if (found == entries_.end() || !is(*found, group, source)) {
+        return MembershipState::None;
+    }
+    if (!wire::is_reported(group)) {
+        return MembershipState::Unreported;
+    }
+    return found->unasked != 0 ? MembershipState::Joining : MembershipState::Joined;
 }
 
 void GroupMemberships::queried(const wire::MembershipQuery& query, Instant now) {

@@ -11,6 +11,14 @@
 
 namespace vrdma::net {
 
+// What routers and switches know of a membership.
+enum class MembershipState : uint8_t {
+    None,        // there is none
+    Unreported,  // nothing: nobody is told of such a group (wire::is_reported)
+    Joining,     // they are being told, unasked
+    Joined,      // they have been told, and are again when they ask
+};
+
 class GroupMemberships {
   public:
     GroupMemberships();
@@ -21,6 +29,8 @@ class GroupMemberships {
     // Nothing happens if it does not belong to it.
     void leave(const wire::Address& group, const wire::Address& source);
     [[nodiscard]] bool has(const wire::Address& group) const;
+    [[nodiscard]] MembershipState state(const wire::Address& group,
+                                        const wire::Address& source) const;
 
     // Somebody asks.
     void queried(const wire::MembershipQuery& query, Instant now);
@@ -37,8 +47,14 @@ class GroupMemberships {
         Instant due = Instant::never();
         uint8_t unasked = 0;  // reports still to be sent although nobody asks
     };
-    [[nodiscard]] std::vector<Entry>::iterator place(const wire::Address& group,
-                                                     const wire::Address& source);
+    // Where it stands, or would.
+    template <class Entries>
+    [[nodiscard]] static auto place(Entries& entries, const wire::Address& group,
+                                    const wire::Address& source);
+    [[nodiscard]] static bool is(const Entry& entry, const wire::Address& group,
+                                 const wire::Address& source) {
+        return entry.group == group && entry.source == source;
+    }
     [[nodiscard]] Duration within(Duration time);
 
     std::vector<Entry> entries_;  // sorted

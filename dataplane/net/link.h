@@ -117,6 +117,7 @@ class Link {
     void set_local_addresses(std::span<const LocalAddress> addresses) { local_.set(addresses); }
 
     [[nodiscard]] const NeighbourTable& neighbours() const { return neighbours_; }
+    [[nodiscard]] const GroupMemberships& memberships() const { return memberships_; }
     [[nodiscard]] const LinkCounters& counters() const { return counters_; }
 
   private:

@@ -185,6 +185,7 @@ class Builder {
         add_port();
         add_qp();
         add_mr();
+        add_multicast();
         add_counters();
         add_capture();
     }
@@ -433,6 +434,16 @@ class Builder {
         entries_.push_back({list, [this](Invocation& to) {
                                 to.request = {"GET", list_target("/v1/mrs", raw_), ""};
                                 to.render = render_mrs;
+                            }});
+    }
+
+    void add_multicast() {
+        CLI::App* const group = add_group("group", "Multicast groups");
+        CLI::App* const list = group->add_subcommand("list", "Groups, and who is in them");
+        take_filter(list);
+        entries_.push_back({list, [this](Invocation& to) {
+                                to.request = {"GET", list_target("/v1/groups", raw_), ""};
+                                to.render = render_groups;
                             }});
     }
 

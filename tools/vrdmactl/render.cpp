@@ -251,6 +251,23 @@ std::string render_mrs(const Json& answer) {
     return table.text() + cut_note(answer, "mrs");
 }
 
+std::string render_groups(const Json& answer) {
+    Table table({{"NETWORK"}, {"GROUP"}, {"VNIC"}, {"PORT"}, {"QPNS"}});
+    for (const Json& group : member(answer, "groups")) {
+        std::string qpns;
+        for (const Json& qpn : member(group, "qpns")) {
+            if (qpn.is_number_unsigned()) {
+                qpns +=
+                    fmt::format("{}0x{:06x}", qpns.empty() ? "" : ", ", qpn.get<std::uint64_t>());
+            }
+        }
+        const std::string gid = gid_text(text_of(group, "group"));
+        table.add({text_of(group, "network"), gid.substr(0, gid.find(' ')), text_of(group, "vnic"),
+                   text_of(group, "port"), qpns});
+    }
+    return table.text() + cut_note(answer, "groups");
+}
+
 std::string render_qps(const Json& answer) {
     Table table({{"QPN"},
                  {"TYPE"},

@@ -22,6 +22,7 @@ using Json = nlohmann::ordered_json;
 /// The capture of a port: which one and how much, or "off".
 [[nodiscard]] std::string capture_text(const Json& capture);
 [[nodiscard]] std::string render_mrs(const Json& answer);
+[[nodiscard]] std::string render_groups(const Json& answer);
 
 /// Leaves out counters that are zero unless `all`.
 [[nodiscard]] std::string render_counters(const Json& answer, bool all);

@@ -184,6 +184,18 @@ class FakeServiceModel : public ServiceModel {
         answer(std::move(done), Outcome<MrList>(MrList{{mr}, 1}));
     }
 
+    void groups(const ListFilter& filter, Done<GroupList> done) override {
+        last_filter = filter;
+        GroupInfo group;
+        group.network = "blue";
+        group.network_id = 10;
+        group.group.octets = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 1, 2, 3};
+        group.vnic = "a";
+        group.qpns = {0x11, 0xabcdef};
+        group.port = GroupReport::kJoining;
+        answer(std::move(done), Outcome<GroupList>(GroupList{{group}, 3}));
+    }
+
     void counters(std::optional<std::string> vnic, Done<Counters> done) override {
         Counters counters;
         if (!vnic) {

@@ -242,6 +242,20 @@ TEST_F(RoutesTest, mr_shows_only_half_of_its_key) {
     EXPECT_EQ(mr["reason"], "a file mapping");
 }
 
+TEST_F(RoutesTest, groups_tell_who_is_in_them_and_what_the_port_says) {
+    const json list = get("/v1/groups?vnic=a&limit=17");
+    EXPECT_EQ(model_.last_filter.vnic, "a");
+    EXPECT_EQ(model_.last_filter.limit, 17U);
+    EXPECT_EQ(list["total"], 3);
+    EXPECT_EQ(list["groups"], json::parse(R"([{"network":"blue","network_id":10,
+        "group":"0000:0000:0000:0000:0000:ffff:ef01:0203","vnic":"a","qpns":[17,11259375],
+        "port":"joining"}])"));
+}
+
+TEST_F(RoutesTest, groups_of_unknown_vnic_is_not_found) {
+    expect_problem(ask("GET", "/v1/groups?vnic=b"), 404);
+}
+
 TEST_F(RoutesTest, ports_lists_all) {
     const json ports = get("/v1/ports")["ports"];
     ASSERT_EQ(ports.size(), 1U);

@@ -42,6 +42,8 @@ INSTANTIATE_TEST_SUITE_P(
         Line{{"qp", "list", "--vnic", "a", "--limit", "5"}, "GET", "/v1/qps?vnic=a&limit=5"},
         Line{{"qp", "show", "0x12"}, "GET", "/v1/qps/0x12"},
         Line{{"mr", "list", "--limit", "5"}, "GET", "/v1/mrs?limit=5"},
+        Line{{"group", "list"}, "GET", "/v1/groups"},
+        Line{{"group", "list", "--vnic", "a", "--limit", "5"}, "GET", "/v1/groups?vnic=a&limit=5"},
         Line{{"counters"}, "GET", "/v1/counters"},
         Line{{"counters", "--vnic", "a", "--all"}, "GET", "/v1/counters?vnic=a"}));
 

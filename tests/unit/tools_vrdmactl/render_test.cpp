@@ -140,6 +140,20 @@ TEST(Render, mrs_show_how_memory_is_reached) {
     EXPECT_THAT(text, HasSubstr("a file mapping"));
 }
 
+TEST(Render, groups_show_who_is_in_them) {
+    control::GroupInfo group;
+    group.network = "blue";
+    group.vnic = "a";
+    group.group.octets = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 1, 2, 3};
+    group.qpns = {0x12, 0xabcdef};
+    group.port = control::GroupReport::kJoined;
+    Json answer = {{"groups", Json::array({control::to_json(group)})}, {"total", 2}};
+    const std::string text = render_groups(answer);
+    EXPECT_THAT(text,
+                testing::ContainsRegex("blue +239\\.1\\.2\\.3 +a +joined +0x000012, 0xabcdef"));
+    EXPECT_THAT(text, HasSubstr("1 of 2 shown"));
+}
+
 TEST(Render, vnic_shows_use_against_quota) {
     control::VnicInfo vnic;
     vnic.config.name = "a";
@@ -205,7 +219,8 @@ TEST(Render, problem_is_one_sentence_and_its_details) {
 
 TEST(Render, answers_of_another_shape_do_not_end_the_program) {
     for (const char* const text : {"null", "5", "[]", "{}", "{\"qps\":5,\"vnics\":{},\"mrs\":[[]]}",
-                                   "{\"vnics\":[null,5],\"qps\":[{\"sq\":7}],\"workers\":7}"}) {
+                                   "{\"vnics\":[null,5],\"qps\":[{\"sq\":7}],\"workers\":7}",
+                                   "{\"groups\":[5,{\"qpns\":[null,{}]},{\"qpns\":7}]}"}) {
         const Json answer = Json::parse(text);
         static_cast<void>(render_status(answer));
         static_cast<void>(render_vnics(answer));
@@ -213,6 +228,7 @@ TEST(Render, answers_of_another_shape_do_not_end_the_program) {
         static_cast<void>(render_qps(answer));
         static_cast<void>(render_qp(answer));
         static_cast<void>(render_mrs(answer));
+        static_cast<void>(render_groups(answer));
         static_cast<void>(render_counters(answer, true));
         EXPECT_FALSE(render_problem(answer).empty());
     }

@@ -7,14 +7,13 @@ multicast_wire     two hosts, veth and af_packet, two workers on the near one
 multicast_memif    two hosts, shared memory of DPDK"""
 
 import contextlib
+import re
 import signal
-import subprocess
-import tempfile
 
+from harness.program import Program
 from harness.suite import Service, Suite, check, contains, equal
 from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite,
                                other_service_is_alive_and_ends_cleanly, wait_for_the_wire)
-from lab import processes
 from lab.service import two_tenants
 
 VERIFY = BUILD / "tests/e2e/group_verify/vrdma-group-verify"
@@ -42,38 +41,9 @@ wire = make_suite("multicast_wire", "roce", workers=2)
 memif = make_suite("multicast_memif", "vrdma", memif=True)
 
 
-class Program:
-    """A program that runs beside others; its output is in the case's log when it has ended."""
-
-    def __init__(self, ctx, *words):
-        self.file = tempfile.TemporaryFile()
-        self.words = [str(word) for word in words]
-        self.process = processes.start(self.words, stdout=self.file, stderr=subprocess.STDOUT)
-
-    def output(self):
-        self.file.seek(0)
-        return self.file.read().decode(errors="replace")
-
-    def ends_well(self, ctx, timeout=30.0):
-        try:
-            ctx.eventually(lambda: self.process.poll() is not None, "the program ends", timeout)
-        finally:
-            print("$", *self.words, "\n" + self.output(), flush=True)
-        equal(self.process.poll(), 0, "exit status")
-        return self.output()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        processes.end(self.process, 1.0)
-        self.file.close()
-
-
 def member(ctx, on, *options, role="listen"):
     program = Program(ctx, *on, VERIFY, role, *options)
-    ctx.eventually(lambda: "listening" in program.output() or program.process.poll() is not None,
-                   "a member listens")
+    program.says("listening", "a member listens")
     return program
 
 
@@ -91,7 +61,7 @@ def reaches_all(ctx, group, source):
                    for vnic, count in (("a", 1), ("b", 3), ("b", 20), ("c", 1))]
         send(ctx, ctx.on("c"), *common)
         for one in members:
-            contains(one.ends_well(ctx), f"every copy right: 100 messages from {source}")
+            contains(one.ends_well(), f"every copy right: 100 messages from {source}")
 
 
 suite.add("every_member_of_an_ipv4_group_gets_every_message",
@@ -105,7 +75,7 @@ def largest_messages_reach_all(ctx):
     common = ["--messages", 20, "--bytes", 4096]
     with member(ctx, ctx.on("a"), *common, "--queue-pairs", 40) as one:
         send(ctx, ctx.on("b"), *common)
-        one.ends_well(ctx)
+        one.ends_well()
 
 
 @suite.case(timeout=40)
@@ -116,9 +86,9 @@ def other_networks_and_other_groups_hear_nothing(ctx):
                 for vnic, group in (("x", GROUP), ("b", "239.1.2.4"))]
         with member(ctx, ctx.on("a")) as one:
             send(ctx, ctx.on("b"))
-            one.ends_well(ctx)
+            one.ends_well()
         for each in deaf:
-            contains(each.ends_well(ctx), "nothing was heard")
+            contains(each.ends_well(), "nothing was heard")
 
 
 @suite.case(timeout=40)
@@ -133,7 +103,42 @@ def killed_member_leaves_its_group(ctx):
                                    ctx.service.ctl_json("qp", "list")["qps"]), "they are gone")
     with member(ctx, ctx.on("a"), "--queue-pairs", 64) as one:
         send(ctx, ctx.on("b"))
-        one.ends_well(ctx)
+        one.ends_well()
+
+
+def groups_of(service, *words):
+    """Network, group, vNIC and number of queue pairs of each entry of `vrdmactl group list`, and
+    what its port says."""
+    return [(one["network"], one["group"], one["vnic"], len(one["qpns"]), one["port"])
+            for one in service.ctl_json("group", "list", *words)["groups"]]
+
+
+def gid_of(group):
+    return "0000:0000:0000:0000:0000:ffff:" + ":".join(
+        f"{int(a):02x}{int(b):02x}" for a, b in [group.split(".")[:2], group.split(".")[2:]])
+
+
+@suite.case(timeout=40)
+def group_list_tells_who_is_in_which_group(ctx):
+    with contextlib.ExitStack() as stack:
+        for vnic, group, count in (("b", GROUP, 3), ("a", GROUP, 1), ("a", "239.1.2.4", 2),
+                                   ("b", GROUP, 2), ("x", GROUP, 1)):
+            stack.enter_context(member(ctx, ctx.on(vnic), "--group", group, "--seconds", 30,
+                                       "--queue-pairs", count, role="silence"))
+        everything = [("blue", gid_of(GROUP), "a", 1, "none"), ("blue", gid_of(GROUP), "b", 5, "none"),
+                      ("blue", gid_of("239.1.2.4"), "a", 2, "none"),
+                      ("green", gid_of(GROUP), "x", 1, "none")]
+        ctx.eventually(lambda: groups_of(ctx.service) == everything, "all have joined")
+        equal(groups_of(ctx.service, "--vnic", "b"), everything[1:2], "the groups of b")
+        cut = ctx.service.ctl_json("group", "list", "--limit", "1")
+        equal((len(cut["groups"]), cut["total"]), (1, 4), "entries shown, and all")
+        qpns = {qp["qpn"] for qp in ctx.service.ctl_json("qp", "list")["qps"]}
+        for one in ctx.service.ctl_json("group", "list")["groups"]:
+            check(set(one["qpns"]) <= qpns, f"there are no such queue pairs: {one}")
+        table = ctx.ctl("group", "list").stdout
+        check(re.search(r"blue +239\.1\.2\.4 +a +none +0x[0-9a-f]{6}, 0x[0-9a-f]{6}\n", table),
+              "the table has no such line: " + table)
+    ctx.eventually(lambda: not groups_of(ctx.service), "all have left")
 
 
 @suite.case(timeout=60)
@@ -152,15 +157,14 @@ def mckey(ctx, receiver, receiver_address, sender, sender_address):
     common = ["-m", GROUP, "-C", 50, "-S", 500]
     # It says that it has joined, but not at once where nobody reads along.
     with Program(ctx, *receiver, "stdbuf", "-oL", "mckey", *common, "-b", receiver_address) as one:
-        ctx.eventually(lambda: "joined" in one.output() or one.process.poll() is not None,
-                       "the receiver has joined")
+        one.says("joined", "the receiver has joined")
         # Its sender does not wait for its sends and destroys its queue pair: some of them never leave.
         for _ in range(30):
             contains(ctx.succeeds(sender, "mckey", *common, "-s", "-b", sender_address,
                                   timeout=20), "data transfers complete")
             if one.process.poll() is not None:
                 break
-        output = one.ends_well(ctx, 10.0)
+        output = one.ends_well(10.0)
         contains(output, "receiving data transfers\ndata transfers complete")
 
 
@@ -197,7 +201,7 @@ def reaches_both_hosts(ctx, group, source, there_and_back=False):
                    for on, count in ((on_near(ctx), 1), (on_near(ctx), 2), (on_far(ctx), 3))]
         send(ctx, on_far(ctx) if there_and_back else on_near(ctx), *common)
         for one in members:
-            contains(one.ends_well(ctx), f"every copy right: 100 messages from {source}")
+            contains(one.ends_well(), f"every copy right: 100 messages from {source}")
 
 
 def unjoined_group_is_dropped_and_counted(ctx):
@@ -207,6 +211,24 @@ def unjoined_group_is_dropped_and_counted(ctx):
     send(ctx, on_near(ctx), "--group", "239.9.9.9", "--messages", 10)
     ctx.eventually(lambda: port_counter(far, "foreign_group") == before + 10,
                    "the far host counts what nobody wanted")
+
+
+def group_list_tells_what_the_port_says(ctx):
+    wait_for_the_wire(ctx)
+    local = "ff12::1:2:3"  # link-local, and reported all the same
+    silent = "224.0.0.1"
+    with contextlib.ExitStack() as stack:
+        for group in (GROUP, local, silent):
+            stack.enter_context(member(ctx, on_near(ctx), "--group", group, "--seconds", 30,
+                                       role="silence"))
+
+        def states():
+            return sorted(entry[4] for entry in groups_of(ctx.service))
+
+        check("joined" in states() or "joining" in states(), "nobody joins")
+        # The second report comes a second after the first.
+        ctx.eventually(lambda: states() == ["joined", "joined", "unreported"], "they have joined")
+    ctx.eventually(lambda: not groups_of(ctx.service), "all have left")
 
 
 def mckey_between_hosts(ctx):
@@ -227,6 +249,7 @@ add("ipv6_group_spans_both_hosts", lambda ctx: reaches_both_hosts(ctx, GROUP6, "
     timeout=60)
 add("unjoined_group_is_dropped_and_counted", unjoined_group_is_dropped_and_counted)
 add("mckey_between_hosts", mckey_between_hosts, timeout=60)
+add("group_list_tells_what_the_port_says", group_list_tells_what_the_port_says, timeout=40)
 
 
 @wire.case(timeout=60)

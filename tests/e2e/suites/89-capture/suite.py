@@ -4,19 +4,22 @@ The near one of two hosts is captured. The programs' TCP connection has a wire o
 the port carries RoCEv2 and ARP only."""
 
 import collections
+import contextlib
 import json
 import pathlib
 import signal
 import struct
 import subprocess
 
+from harness.program import Program
 from harness.suite import check, contains, equal
-from harness.two_hosts import FAR, make_suite, running, succeeds
+from harness.two_hosts import BUILD, FAR, make_suite, running, succeeds, wait_for_the_wire
 from lab import processes
 from vm import peers
 
 IN, OUT = 1, 2  # pcapng's directions
 MEMORY = 32 << 20
+GROUP_VERIFY = BUILD / "tests/e2e/group_verify/vrdma-group-verify"
 
 one = make_suite("capture", "auto")
 two = make_suite("capture_workers", "auto", workers=2)
@@ -168,6 +171,59 @@ def filters_by_queue_pair_and_peer(ctx):
         with Recording(ctx, "capture-peer", "--peer", FAR, "--count", 100) as recording:
             recording.finish(end=None)
         pair.finish()
+
+
+def of_group(path, direction):
+    """Sequence numbers and senders of a recording's datagrams, all of which are to a group."""
+    found = list(packets(path))
+    for packet in found:
+        equal(packet.direction, direction, "the direction")
+        equal(packet.bytes[47:50], b"\xff\xff\xff", "the queue pair number of groups")
+    return ({packet.bytes[51:54] for packet in found},
+            {int.from_bytes(packet.bytes[59:62], "big") for packet in found})
+
+
+def queue_pair_in_a_group_is_captured_with_what_the_group_gets(ctx):
+    """Two members, of two workers where there are two, and a sender that is in no group."""
+    hosts = ctx.surroundings
+    wait_for_the_wire(ctx)
+    near = [*hosts.near.enter(), *ctx.service.run_prefix("a")]
+    far = [*hosts.far.enter(), *hosts.far_service.run_prefix("b")]
+    words = ["--messages", 1000, "--gap-us", 5000]
+    with contextlib.ExitStack() as stack:
+        members = [stack.enter_context(Program(ctx, *near, GROUP_VERIFY, "listen", *words))
+                   for _ in range(2)]
+        for member in members:
+            member.says("listening", "a member listens")
+        listed = ctx.service.ctl_json("group", "list")["groups"]
+        qpns = [qpn for group in listed for qpn in group["qpns"]]
+        equal(len(qpns), 2, "queue pairs in groups")
+        workers = {qp["worker"] for qp in ctx.service.ctl_json("qp", "list")["qps"]
+                   if qp["qpn"] in qpns}
+        equal(len(workers), len(ctx.service.ctl_json("status")["workers"]),
+              "workers that have a member")
+        stack.enter_context(Program(ctx, *far, GROUP_VERIFY, "send", *words))
+        for qpn in qpns:
+            with Recording(ctx, f"capture-member-{len(workers)}", "--qp", hex(qpn), "--count",
+                           30) as recording:
+                recording.finish(end=None)
+            numbers, senders = of_group(recording.path, IN)
+            equal((len(numbers), len(senders)), (30, 1), "different packets, and their senders")
+    with Program(ctx, *near, GROUP_VERIFY, "send", *words):
+        sender = ctx.eventually(lambda: next((qp["qpn"] for qp in
+                                              ctx.service.ctl_json("qp", "list")["qps"]), None),
+                                "the sender has a queue pair")
+        with Recording(ctx, f"capture-sender-{len(workers)}", "--qp", hex(sender), "--count",
+                       30) as recording:
+            recording.finish(end=None)
+    numbers, senders = of_group(recording.path, OUT)
+    equal((len(numbers), senders), (30, {sender}), "different packets, and their senders")
+
+
+one.add("queue_pair_in_a_group_is_captured_with_what_the_group_gets",
+        queue_pair_in_a_group_is_captured_with_what_the_group_gets, timeout=60)
+two.add("queue_pair_in_a_group_is_captured_with_what_the_group_gets",
+        queue_pair_in_a_group_is_captured_with_what_the_group_gets, timeout=60)
 
 
 @one.case(timeout=60)

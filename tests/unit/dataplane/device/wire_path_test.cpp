@@ -474,6 +474,29 @@ TEST_P(Wire, vnic_joins_a_group_with_its_first_queue_pair_and_leaves_with_its_la
     EXPECT_EQ(reports(), 2U) << "it left";
 }
 
+TEST_P(Wire, queue_pair_belongs_to_a_group_while_it_is_attached) {
+    const vrdma_gid_entry group = World::ipv4_gid(0xef010203);
+    const wire::Address address = wire::Address::from_gid(group.gid);
+    const Multicast& groups = near.world.shard(0).multicast();
+    const QueuePair one = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    const QueuePair two = near.tenant->create_qp({.type = VRDMA_QPT_UD});
+    const auto membership = [&] {
+        return near.world.shard(0).wire().membership(*near.world.shard(0).state().find_qp(one.qpn),
+                                                     group);
+    };
+    EXPECT_FALSE(groups.belongs(one.qpn, address));
+    EXPECT_EQ(membership(), net::MembershipState::None);
+    Tenant::EXPECT_DONE(near.tenant->attach(one, group));
+    EXPECT_TRUE(groups.belongs(one.qpn, address));
+    EXPECT_FALSE(groups.belongs(two.qpn, address));
+    EXPECT_FALSE(groups.belongs(one.qpn, wire::Address::v4(239, 1, 2, 4)));
+    EXPECT_FALSE(groups.belongs(0, address)) << "nobody's number";
+    EXPECT_EQ(membership(), net::MembershipState::Joining);
+    Tenant::EXPECT_DONE(near.tenant->detach(one, group));
+    EXPECT_FALSE(groups.belongs(one.qpn, address));
+    EXPECT_EQ(membership(), net::MembershipState::None);
+}
+
 TEST_P(Wire, port_without_room_for_groups_refuses_and_nothing_has_changed) {
     for (uint32_t i = 0; i < net::kMaxMemberships; ++i) {
         ASSERT_TRUE(near.link.join(

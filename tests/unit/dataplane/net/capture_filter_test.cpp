@@ -100,6 +100,61 @@ TEST(CaptureFilter, datagrams_are_known_by_the_sender_they_name) {
     EXPECT_FALSE(passes(filter, roce(kOwn, kPeer, 9, kSend, 0x111), Direction::Outbound));
 }
 
+// The queue pair 0x111 is in two groups.
+class Groups final : public QueuePairGroups {
+  public:
+    bool belongs(uint32_t qpn, const wire::Address& group) const override {
+        return qpn == 0x111 && (group == kGroup || group == kGroup6);
+    }
+    static constexpr wire::Address kGroup = wire::Address::v4(239, 1, 2, 3);
+    static constexpr wire::Address kGroup6{{0xff, 0x1e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3}};
+};
+constexpr uint32_t kGroupQpn = 0xffffff;
+
+TEST(CaptureFilter, message_to_a_group_is_for_the_queue_pairs_in_it) {
+    const Groups groups;
+    const CaptureFilter member{.queue_pair = CaptureFilter::QueuePair{0x111, {}}};
+    const CaptureFilter other{.queue_pair = CaptureFilter::QueuePair{0x112, {}}};
+    const Frame to_group = roce(kPeer, Groups::kGroup, kGroupQpn, kDatagram, 9);
+    EXPECT_TRUE(passes(member, to_group, Direction::Inbound, &groups));
+    EXPECT_FALSE(passes(member, to_group, Direction::Inbound)) << "nobody says that it is in it";
+    EXPECT_FALSE(passes(other, to_group, Direction::Inbound, &groups));
+    EXPECT_FALSE(passes(member,
+                        roce(kPeer, wire::Address::v4(239, 1, 2, 4), kGroupQpn, kDatagram, 9),
+                        Direction::Inbound, &groups));
+    EXPECT_FALSE(passes(member, roce(kPeer, Groups::kGroup, 0x112, kDatagram, 9),
+                        Direction::Inbound, &groups))
+        << "not for the group's number";
+}
+
+TEST(CaptureFilter, message_to_an_ipv6_group_is_for_the_queue_pairs_in_it) {
+    const Groups groups;
+    const CaptureFilter member{.queue_pair = CaptureFilter::QueuePair{0x111, {}}};
+    Frame frame(14 + 40 + 8 + 12 + 8);
+    wire::store16(&frame[12], 0x86dd);
+    wire::store8(&frame[14], 0x60);
+    wire::store8(&frame[14 + 6], 17);
+    wire::store16(&frame[14 + 40 + 2], 4791);
+    wire::store8(&frame[14 + 40 + 8], kDatagram);
+    wire::store32(&frame[14 + 40 + 8 + 4], kGroupQpn);
+    EXPECT_FALSE(passes(member, frame, Direction::Inbound, &groups));
+    for (size_t i = 0; i < 16; ++i) {
+        frame[14 + 24 + i] = std::byte{Groups::kGroup6.bytes[i]};
+    }
+    EXPECT_TRUE(passes(member, frame, Direction::Inbound, &groups));
+}
+
+TEST(CaptureFilter, message_to_a_group_is_its_senders_whether_that_is_in_it_or_not) {
+    const Groups groups;
+    for (const uint32_t qpn : {0x111U, 0x112U}) {
+        const CaptureFilter filter{.queue_pair = CaptureFilter::QueuePair{qpn, {}}};
+        EXPECT_TRUE(passes(filter, roce(kOwn, Groups::kGroup, kGroupQpn, kDatagram, qpn),
+                           Direction::Outbound, &groups));
+        EXPECT_FALSE(passes(filter, roce(kOwn, Groups::kGroup, kGroupQpn, kDatagram, 9),
+                            Direction::Outbound, &groups));
+    }
+}
+
 TEST(CaptureFilter, behind_a_tag_a_packet_is_found_as_well) {
     Frame frame = roce(kPeer, kOwn, 0x111);
     const std::array<std::byte, 4> tag{std::byte{0x81}, std::byte{0}, std::byte{0}, std::byte{5}};

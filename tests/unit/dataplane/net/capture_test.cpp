@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/net/fault_port.h"
+#include "dataplane/wire/bytes.h"
 #include "tests/unit/dataplane/net/memory_port.h"
 
 namespace vrdma::net {
@@ -296,6 +297,41 @@ TEST_F(Captures, frame_of_which_every_worker_has_a_copy_is_recorded_once) {
     EXPECT_EQ(receive(0), 1U);
     EXPECT_EQ(receive(1), 2U);
     EXPECT_EQ(packets().size(), 2U);
+}
+
+// Only the worker of the filter's queue pair knows which groups that is in.
+TEST_F(Captures, worker_of_the_queue_pair_records_messages_to_its_groups) {
+    class Groups final : public QueuePairGroups {
+      public:
+        explicit Groups(bool in) : in_(in) {}
+        bool belongs(uint32_t qpn, const wire::Address& group) const override {
+            return in_ && qpn == 0x111 && group == wire::Address::v4(239, 1, 2, 3);
+        }
+
+      private:
+        const bool in_;
+    };
+    const Groups none(false);
+    const Groups its(true);
+    Frame frame = frame_of(9);  // for every worker
+    wire::store16(&frame[12], 0x0800);
+    wire::store8(&frame[14], 0x45);
+    wire::store8(&frame[14 + 9], 17);
+    wire::store32(&frame[14 + 16], 0xef010203);
+    wire::store16(&frame[14 + 20 + 2], 4791);
+    wire::store8(&frame[42], 0x64);
+    wire::store32(&frame[42 + 4], 0xffffff);
+    options.settings.filter.queue_pair = CaptureFilter::QueuePair{0x111, {}};
+    options.settings.shared_on = 1;
+    begin(true);
+    capture->port(0).ask(none);
+    capture->port(1).ask(its);
+    below.arrive(frame);
+    EXPECT_EQ(receive(0), 1U);
+    EXPECT_TRUE(packets().empty());
+    second.arrive(frame);
+    EXPECT_EQ(receive(1), 1U);
+    EXPECT_EQ(packets().size(), 1U);
 }
 
 TEST_F(Captures, stopped_capture_gives_the_rest_and_ends_with_statistics) {

@@ -68,6 +68,30 @@ TEST_F(Memberships, joining_is_reported_at_once_and_once_more) {
     EXPECT_EQ(groups.next_deadline(), Instant::never());
 }
 
+TEST_F(Memberships, state_tells_what_others_know_of_it) {
+    EXPECT_EQ(groups.state(kGroup, kA), MembershipState::None);
+    join(kGroup, kA);
+    EXPECT_EQ(groups.state(kGroup, kA), MembershipState::Joining);
+    EXPECT_EQ(groups.state(kGroup, kB), MembershipState::None) << "another vNIC";
+    EXPECT_EQ(groups.state(kOther, kA), MembershipState::None) << "another group";
+    listen(Duration::milliseconds(500));
+    EXPECT_EQ(groups.state(kGroup, kA), MembershipState::Joining) << "one report more";
+    listen(Duration::milliseconds(1000));
+    EXPECT_EQ(groups.state(kGroup, kA), MembershipState::Joined);
+    ask(kGroup);
+    EXPECT_EQ(groups.state(kGroup, kA), MembershipState::Joined);
+    groups.leave(kGroup, kA);
+    EXPECT_EQ(groups.state(kGroup, kA), MembershipState::None);
+}
+
+// RFC 2236 6: of 224.0.0.1 nobody is told.
+TEST_F(Memberships, state_of_a_group_that_is_not_reported_says_so) {
+    const Address all_hosts = Address::v4(224, 0, 0, 1);
+    ASSERT_FALSE(wire::is_reported(all_hosts));
+    join(all_hosts, kA);
+    EXPECT_EQ(groups.state(all_hosts, kA), MembershipState::Unreported);
+}
+
 TEST_F(Memberships, leaving_is_told_once_and_by_who_leaves) {
     join_quietly(kGroup, kA);
     join_quietly(kGroup, kB);
