@@ -49,6 +49,18 @@ std::string reason(int code) {
     return rte_strerror(code < 0 ? -code : code);
 }
 
+// Of af_packet's rings: what the driver takes when it is not told, and what stands in front of an
+// IP packet in it.
+constexpr uint32_t kDefaultRingSlot = 2048;
+constexpr uint32_t kBeforePacket = 98;
+
+uint32_t ring_slot(const std::string& devargs) {
+    const std::string slot = device_argument(devargs, "framesz");
+    uint32_t bytes = kDefaultRingSlot;
+    std::from_chars(slot.data(), slot.data() + slot.size(), bytes);
+    return bytes;
+}
+
 }  // namespace
 
 DriverKind driver_kind(const std::string& devargs) {
@@ -84,10 +96,7 @@ uint32_t buffer_room(const std::string& devargs) {
         return RTE_PKTMBUF_HEADROOM + kXdpRoom;
     }
     if (driver_kind(devargs) == DriverKind::AfPacket) {
-        const std::string slot = device_argument(devargs, "framesz");
-        uint32_t bytes = 0;
-        std::from_chars(slot.data(), slot.data() + slot.size(), bytes);
-        frame = std::clamp(bytes, kMaxFrameBytes, kMostRingSlot);
+        frame = std::clamp(ring_slot(devargs), kMaxFrameBytes, kMostRingSlot);
     }
     return RTE_PKTMBUF_HEADROOM + payload_shift(devargs) + frame;
 }
@@ -245,8 +254,12 @@ void EthdevDevice::find_mtu(uint32_t wanted) {
 }
 
 void EthdevDevice::take_mtu(uint32_t of_interface) {
-    const uint32_t frame = kind_ == DriverKind::AfXdp ? kXdpRoom : kMaxFrameBytes;
-    facts_.mtu = std::min(of_interface, frame - kEthernetBytes);
+    uint32_t room = kXdpRoom - kEthernetBytes;
+    if (kind_ == DriverKind::AfPacket) {
+        room = std::min(std::max(ring_slot(devargs_), kBeforePacket) - kBeforePacket,
+                        kMaxFrameBytes - kEthernetBytes);
+    }
+    facts_.mtu = std::min(of_interface, room);
 }
 
 void EthdevDevice::look_at_mtu() {

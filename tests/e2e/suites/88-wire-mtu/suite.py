@@ -6,8 +6,9 @@ import re
 
 from harness.program import Program
 from harness.suite import check, contains, equal
-from harness.two_hosts import (BUILD, make_suite, other_service_is_alive_and_ends_cleanly, run_pair,
-                               succeeds, wait_for_the_wire)
+from harness.two_hosts import (BUILD, config, make_suite,
+                               other_service_is_alive_and_ends_cleanly, run_pair, succeeds,
+                               wait_for_the_wire)
 
 GROUP_VERIFY = BUILD / "tests/e2e/group_verify/vrdma-group-verify"
 
@@ -123,6 +124,19 @@ def device_that_comes_back_with_another_mtu_is_followed(ctx):
         hosts.join_wire()
         wait_for_the_wire(ctx)
         becomes(ctx, told)
+
+
+@suite.case(timeout=60)
+def slots_of_the_rings_that_are_too_small_for_the_interface_count(ctx):
+    hosts = ctx.surroundings
+    wait_for_the_wire(ctx)
+    with wire_of(ctx, 4200):
+        with ctx.new_service(config("a", "10.90.0.3", "net_af_packet0,iface=wire0", "roce", None),
+                             inside=hosts.near.enter()) as small:
+            ctx.eventually(lambda: small.ctl_json("port", "show", "p0")["state"] == "up", "up")
+            equal(small.ctl_json("port", "show", "p0")["mtu"], 2048 - 98, "the port's MTU")
+            ended = succeeds(ctx, "ib_write_bw", "-F", "-x", 3, "-n", 100, client=small)
+            contains(ended.client.output, "1024[B]", "the MTU that both took")
 
 
 suite.add("other_service_ends_cleanly", other_service_is_alive_and_ends_cleanly)
