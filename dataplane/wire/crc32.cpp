@@ -304,8 +304,10 @@ __attribute__((target(VR_CARRYLESS_256))) uint32_t by_carryless_256(uint32_t sta
 }
 
 // GCC 12 warns of the intrinsics' own undefined registers (its bug 105593).
+#ifndef __clang__
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 __attribute__((target(VR_CARRYLESS_512))) VR_INLINE __m512i fold_512(__m512i value, Fold by) {
     const __m512i constants = _mm512_broadcast_i32x4(pair(by.low, by.high));
@@ -361,7 +363,9 @@ __attribute__((target(VR_CARRYLESS_512))) uint32_t by_carryless_512(uint32_t sta
                            from + at, length - at);
 }
 
+#ifndef __clang__
 #pragma GCC diagnostic pop
+#endif
 
 uint32_t masked_by_table(uint32_t state, const std::byte* bytes, const std::byte* ones,
                          size_t length) {
