@@ -153,11 +153,13 @@ Result<void> Socket::take_completions(ibv_cq* cq) {
 Result<void> Socket::completed(const ibv_wc& completion) {
     if (completion.status != IBV_WC_SUCCESS) {
         // The partner may close, and end its queue pair, before what we have sent it is
-        // acknowledged: once it is told that we close, it answers no request that is sent again.
-        const bool silence = completion.status == IBV_WC_RETRY_EXC_ERR;
-        if (state_ == State::kClosed || (state_ == State::kClosing && silence)) {
+        // acknowledged: once it is told that we close, it answers no request that is sent again,
+        // and our queue pair fails by itself.
+        const bool by_silence =
+            completion.status == IBV_WC_RETRY_EXC_ERR || completion.status == IBV_WC_WR_FLUSH_ERR;
+        if (state_ == State::kClosed || (state_ == State::kClosing && by_silence)) {
             state_ = State::kClosed;
-            return {};
+            return drained(completion);
         }
         return fail(ErrorKind::kTransfer, verbs_util::describe_completion(completion));
     }
