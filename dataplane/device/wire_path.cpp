@@ -23,17 +23,12 @@ namespace {
 constexpr uint32_t kHeldPackets = 8192;  // of one shard
 constexpr uint32_t kPacketsPerVisit = 32;
 constexpr size_t kQueueLimit = 64;  // packets built for one link in a turn
-constexpr size_t kSpares = 8;       // buffers that a link has ready for the next ones
 constexpr uint8_t kHopLimit = 64;
 constexpr Duration kFullPortRetry = Duration::microseconds(100);
 constexpr Duration kNeighbourRetry = Duration::milliseconds(1);
 static_assert(transport::kMaxRdAtomic == VRDMA_MAX_RD_ATOMIC, "checked by MODIFY_QP");
 constexpr uint64_t kProbeSecret = 0x70726f6265;  // tokens are drawn from another stream than keys
 constexpr uint64_t kLineRate = 12'500'000'000;   // bytes per second: where pacing would begin
-
-uint32_t mtu_bytes(uint32_t code) {
-    return 128U << code;  // enum ibv_mtu
-}
 
 transport::Operation operation_of(uint8_t opcode) {
     switch (opcode) {
@@ -251,7 +246,7 @@ const char* WirePath::connect(uint32_t slot) {
     net::Link& link = *links_[*index].link;
     const wire::Address peer = wire::Address::from_gid(gid.gid);
     const wire::Address own = own_address(qp, peer);
-    const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
+    const uint32_t mtu = wire::path_mtu_bytes(qp.attributes.path_mtu);
     if (wire::longest_packet(mtu, !peer.is_v4(), is_xrc(qp)) > link.mtu()) {
         return "the path MTU and its headers are longer than the port's MTU";
     }
@@ -323,7 +318,7 @@ void WirePath::start(uint32_t slot) {
         return;  // from SQD or SQE
     }
     remote.can_send = true;
-    const uint32_t mtu = mtu_bytes(qp.attributes.path_mtu);
+    const uint32_t mtu = wire::path_mtu_bytes(qp.attributes.path_mtu);
     const transport::Psn psn{qp.attributes.sq_psn};
     if (qp.type == VRDMA_QPT_UC) {
         remote.sender.reset({qp.attributes.dest_qpn, psn, mtu});
@@ -569,7 +564,7 @@ void WirePath::transmit(uint32_t slot, Remote& remote) {
             break;
         }
         if (attached.spare == 0) {
-            attached.spare = attached.link->allocate(std::span(attached.spares).first(kSpares));
+            attached.spare = attached.link->allocate(attached.spares);
             if (attached.spare == 0) {
                 break;
             }

@@ -127,7 +127,8 @@ class WirePath final : public net::PacketReceiver {
         transport::PeerPolicy peers;
         bool spray;
         Outgoing queue;
-        std::array<PacketBuffer, kMaxBurst> spares{};  // the first `spare` of them: empty buffers
+        // Ready for the next packets: the first `spare` of them are empty buffers.
+        std::array<PacketBuffer, 8> spares{};
         size_t spare = 0;
     };
     struct Held {

@@ -22,9 +22,8 @@ constexpr size_t kIpv6Destination = 24;
 constexpr size_t kIpv4Address = 4;
 constexpr size_t kIpv6Address = 16;
 
-constexpr uint32_t kGroupQpn = 0xffffff;  // IBA 9.6.1.2
-constexpr size_t kBthQpn = 4;             // below a reserved byte
-constexpr size_t kDethQpn = 4;            // of the sender, likewise
+constexpr size_t kBthQpn = 4;   // below a reserved byte
+constexpr size_t kDethQpn = 4;  // of the sender, likewise
 constexpr uint8_t kClassShift = 5;
 constexpr uint8_t kDatagramClass = 3;  // IBA 9.2: the upper three bits of the opcode
 
@@ -55,14 +54,8 @@ bool concerns(const wire::Address& peer, std::span<const std::byte> frame) {
 static_assert(sizeof(wire::Address::bytes) == kIpv6Address);
 
 wire::Address destination(std::span<const std::byte> ip, bool v6) {
-    if (!v6) {
-        const std::byte* const at = ip.data() + kIpv4Destination;
-        return wire::Address::v4(wire::load8(at), wire::load8(at + 1), wire::load8(at + 2),
-                                 wire::load8(at + 3));
-    }
-    wire::Address address;
-    std::memcpy(address.bytes.data(), ip.data() + kIpv6Destination, kIpv6Address);
-    return address;
+    return v6 ? wire::load_v6(ip.data() + kIpv6Destination)
+              : wire::load_v4(ip.data() + kIpv4Destination);
 }
 
 bool concerns(const CaptureFilter::QueuePair& queue_pair, std::span<const std::byte> frame,
@@ -80,7 +73,7 @@ bool concerns(const CaptureFilter::QueuePair& queue_pair, std::span<const std::b
     const std::byte* const bth = content.data() + at;
     const uint32_t to = wire::load24(bth + kBthQpn);
     if (direction == wire::CaptureDirection::Inbound) {
-        return to == queue_pair.own || (to == kGroupQpn && groups != nullptr &&
+        return to == queue_pair.own || (to == wire::kGroupQpn && groups != nullptr &&
                                         groups->belongs(queue_pair.own, destination(content, v6)));
     }
     if (queue_pair.connected_to) {

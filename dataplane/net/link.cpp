@@ -14,6 +14,7 @@
 
 #include "dataplane/wire/bytes.h"
 #include "dataplane/wire/neighbour.h"
+#include "dataplane/wire/network.h"
 #include "dataplane/wire/parse.h"
 
 namespace vrdma::net {
@@ -21,7 +22,6 @@ namespace {
 
 constexpr uint32_t kEthernetBytes = 14;
 constexpr uint32_t kMacBytes = 6;
-constexpr uint32_t kGroupQpn = 0xffffff;  // IBA 9.6.1.2
 
 bool same_prefix(const wire::Address& a, const wire::Address& b, uint32_t length) {
     constexpr uint32_t kV4Offset = 12;
@@ -43,22 +43,13 @@ void write_macs(const PacketBuffer& packet, const wire::Mac& to, const wire::Mac
 // Of a packet that we built.
 wire::Address destination_of(const PacketBuffer& packet) {
     const std::byte* ip = packet.data + kEthernetBytes;
-    wire::Address address = wire::Address::v4(0, 0, 0, 0);
-    if (wire::load8(ip) >> 4 == 4) {
-        std::memcpy(address.bytes.data() + 12, ip + 16, 4);
-    } else {
-        std::memcpy(address.bytes.data(), ip + 24, 16);
-    }
-    return address;
+    return wire::load8(ip) >> 4 == 4 ? wire::load_v4(ip + 16) : wire::load_v6(ip + 24);
 }
 
 // Of the six bytes of a MAC address.
 uint64_t mac_word(const void* mac) {
-    uint32_t first = 0;
-    uint16_t last = 0;
-    std::memcpy(&first, mac, sizeof first);
-    std::memcpy(&last, static_cast<const std::byte*>(mac) + sizeof first, sizeof last);
-    return uint64_t{last} << 32 | first;
+    const auto* at = static_cast<const std::byte*>(mac);
+    return uint64_t{wire::load_raw<uint16_t>(at + 4)} << 32 | wire::load_raw<uint32_t>(at);
 }
 
 bool is_from(std::span<const std::byte> frame, uint64_t mac) {
@@ -176,7 +167,7 @@ void Link::receive_roce(const PacketBuffer& frame, std::array<ReceivedPacket, kM
     received.buffer = frame;
     const wire::Address& destination = packet.network.destination;
     if (destination.multicast()) [[unlikely]] {
-        if (packet.bth.dqpn != kGroupQpn || packet.info().service != wire::Service::Ud) {
+        if (packet.bth.dqpn != wire::kGroupQpn || packet.info().service != wire::Service::Ud) {
             counters_.add(LinkCounter::GroupMisaddressed);
         } else if (!memberships_.has(destination)) {
             counters_.add(LinkCounter::ForeignGroup);

@@ -93,9 +93,8 @@ std::string device_argument(const std::string& devargs, const std::string& key) 
 uint32_t buffer_room(const std::string& devargs) {
     uint32_t frame = kMaxFrameBytes;
     if (driver_kind(devargs) == DriverKind::AfXdp) {
-        return RTE_PKTMBUF_HEADROOM + kXdpRoom;
-    }
-    if (driver_kind(devargs) == DriverKind::AfPacket) {
+        frame = kXdpRoom;
+    } else if (driver_kind(devargs) == DriverKind::AfPacket) {
         frame = std::clamp(ring_slot(devargs), kMaxFrameBytes, kMostRingSlot);
     }
     return RTE_PKTMBUF_HEADROOM + payload_shift(devargs) + frame;

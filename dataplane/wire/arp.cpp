@@ -36,11 +36,10 @@ tl::expected<Arp, DropReason> parse_arp(std::span<const std::byte> frame) {
         (arp.operation != Arp::Operation::Request && arp.operation != Arp::Operation::Reply)) {
         return tl::unexpected(DropReason::ArpFormat);
     }
-    arp.sender = arp.target = Address::v4(0, 0, 0, 0);
     std::memcpy(arp.sender_mac.bytes.data(), at + 8, 6);
-    std::memcpy(arp.sender.bytes.data() + 12, at + 14, 4);
+    arp.sender = load_v4(at + 14);
     std::memcpy(arp.target_mac.bytes.data(), at + 18, 6);
-    std::memcpy(arp.target.bytes.data() + 12, at + 24, 4);
+    arp.target = load_v4(at + 24);
     const bool probe = arp.operation == Arp::Operation::Request && arp.sender.unspecified();
     if (arp.sender_mac.group() || arp.sender_mac != ethernet->source || arp.sender.multicast() ||
         (arp.sender.unspecified() && !probe)) {

@@ -26,18 +26,6 @@ constexpr uint32_t kFlowLabelMask = 0xfffff;
 // ECN-capable: a report of congestion is of no use when it waits in what it reports.
 constexpr uint16_t kCnpTrafficClass = 48 << 2;
 
-// Words as they lie in memory: the first byte on the wire is the lowest.
-uint64_t load_word(const std::byte* at) {
-    uint64_t word = 0;
-    std::memcpy(&word, at, sizeof word);
-    return word;
-}
-
-template <class Word>
-void store_word(std::byte* at, Word word) {
-    std::memcpy(at, &word, sizeof word);
-}
-
 uint64_t swapped16(size_t value) {
     return __builtin_bswap16(static_cast<uint16_t>(value));
 }
@@ -135,7 +123,7 @@ void write_extensions(std::byte* at, const OpcodeInfo& info, const HeaderFields&
 // IPv4 header, UDP header and BTH at `to`, from the template's `from`.
 void write_ipv4(std::byte* to, const std::byte* from, uint32_t checksum_base,
                 const HeaderFields& fields, size_t udp_length, const BthWords& bth) {
-    uint64_t first = load_word(from);
+    uint64_t first = load_raw<uint64_t>(from);
     if (fields.opcode == Opcode::Cnp) [[unlikely]] {
         const auto traffic_class = static_cast<uint32_t>(first >> 8 & 0xff);
         first = (first & ~uint64_t{0xff00}) | uint64_t{kCnpTrafficClass} << 8;
@@ -144,30 +132,28 @@ void write_ipv4(std::byte* to, const std::byte* from, uint32_t checksum_base,
     const size_t total = kIpv4Bytes + udp_length;
     const uint16_t checksum =
         checksum_finish(checksum_base + static_cast<uint32_t>(total) + fields.ipv4_identification);
-    store_word(to, first | swapped16(total) << 16 | swapped16(fields.ipv4_identification) << 32);
-    store_word(to + 8, load_word(from + 8) | swapped16(checksum) << 16);
-    store_word(to + 16, load_word(from + 16));
-    store_word(to + 24, swapped16(udp_length) | bth.operation << 32);
-    store_word(to + 32, bth.destination | bth.sequence << 32);
+    store_raw(to, first | swapped16(total) << 16 | swapped16(fields.ipv4_identification) << 32);
+    store_raw(to + 8, load_raw<uint64_t>(from + 8) | swapped16(checksum) << 16);
+    store_raw(to + 16, load_raw<uint64_t>(from + 16));
+    store_raw(to + 24, swapped16(udp_length) | bth.operation << 32);
+    store_raw(to + 32, bth.destination | bth.sequence << 32);
 }
 
 // The same with an IPv6 header.
 void write_ipv6(std::byte* to, const std::byte* from, const HeaderFields& fields, size_t udp_length,
                 const BthWords& bth) {
-    uint64_t first = load_word(from);
+    uint64_t first = load_raw<uint64_t>(from);
     if (fields.opcode == Opcode::Cnp) [[unlikely]] {
         first = (first & ~uint64_t{0xf00f}) | uint64_t{kCnpTrafficClass} >> 4 |
                 uint64_t{kCnpTrafficClass & 0xf} << 12;
     }
-    store_word(to, first | swapped16(udp_length) << 32);
+    store_raw(to, first | swapped16(udp_length) << 32);
     for (size_t at = 8; at < kIpv6Bytes; at += 8) {
-        store_word(to + at, load_word(from + at));
+        store_raw(to + at, load_raw<uint64_t>(from + at));
     }
-    uint32_t ports = 0;
-    std::memcpy(&ports, from + kIpv6Bytes, sizeof ports);
-    store_word(to + 40, ports | swapped16(udp_length) << 32);
-    store_word(to + 48, bth.operation | bth.destination << 32);
-    store_word(to + 56, static_cast<uint32_t>(bth.sequence));
+    store_raw(to + 40, load_raw<uint32_t>(from + kIpv6Bytes) | swapped16(udp_length) << 32);
+    store_raw(to + 48, bth.operation | bth.destination << 32);
+    store_raw(to + 56, static_cast<uint32_t>(bth.sequence));
 }
 
 }  // namespace

@@ -102,7 +102,7 @@ inline constexpr size_t kMaxOverheadV4 =
     kIpv4Bytes + kUdpBytes + kBthBytes + kRethBytes + kImmBytes + kIcrcBytes;
 inline constexpr size_t kMaxOverheadV6 = kMaxOverheadV4 + kIpv6Bytes - kIpv4Bytes;
 // Of enum ibv_mtu: 5 is 4096.
-[[nodiscard]] constexpr uint32_t path_mtu_bytes(uint8_t code) {
+[[nodiscard]] constexpr uint32_t path_mtu_bytes(uint32_t code) {
     return 128U << code;
 }
 // The longest IP packet of a path MTU.

@@ -58,4 +58,17 @@ inline void store64(std::byte* at, uint64_t value) {
     std::memcpy(at, &value, sizeof value);
 }
 
+// The bytes as they lie there, the first one lowest.
+template <class Word>
+[[nodiscard]] inline Word load_raw(const void* at) {
+    Word word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+template <class Word>
+inline void store_raw(std::byte* at, Word word) {
+    std::memcpy(at, &word, sizeof word);
+}
+
 }  // namespace vrdma::wire

@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "dataplane/base/check.h"
+#include "dataplane/wire/bytes.h"
 #include "dataplane/wire/crc32_fold.h"
 
 #define VR_INLINE __attribute__((always_inline)) inline
@@ -126,13 +127,6 @@ __attribute__((target(VR_CARRYLESS))) VR_INLINE uint32_t reduce(__m128i value) {
     return static_cast<uint32_t>(_mm_extract_epi32(value, 1));
 }
 
-template <class Word>
-VR_INLINE Word load_word(const std::byte* from) {
-    Word word;
-    std::memcpy(&word, from, sizeof word);
-    return word;
-}
-
 // 4 to 7, or 8 to 15 bytes: two words that overlap; of the second, only the bytes that the first
 // does not have count.
 template <bool kCopy, class Word>
@@ -140,11 +134,11 @@ __attribute__((target(VR_CARRYLESS))) VR_INLINE __m128i load_short(std::byte* to
                                                                    const std::byte* from,
                                                                    size_t length) {
     constexpr size_t kWord = sizeof(Word);
-    const Word first = load_word<Word>(from);
+    const Word first = load_raw<Word>(from);
     Word second = 0;
     if (length > kWord) {
         second =
-            static_cast<Word>(load_word<Word>(from + length - kWord) >> (8 * (2 * kWord - length)));
+            static_cast<Word>(load_raw<Word>(from + length - kWord) >> (8 * (2 * kWord - length)));
     }
     if constexpr (kCopy) {
         std::memcpy(to, &first, kWord);
@@ -371,7 +365,7 @@ uint32_t masked_by_table(uint32_t state, const std::byte* bytes, const std::byte
                          size_t length) {
     size_t at = 0;
     for (; length - at >= 8; at += 8) {
-        state = step_word(state, load_word<uint64_t>(bytes + at) | load_word<uint64_t>(ones + at));
+        state = step_word(state, load_raw<uint64_t>(bytes + at) | load_raw<uint64_t>(ones + at));
     }
     for (; at < length; ++at) {
         state = step_byte(state, std::to_integer<uint8_t>(bytes[at] | ones[at]));
@@ -381,8 +375,7 @@ uint32_t masked_by_table(uint32_t state, const std::byte* bytes, const std::byte
 
 __attribute__((target(VR_CARRYLESS))) VR_INLINE __m128i load_masked(const std::byte* bytes,
                                                                     const std::byte* ones) {
-    return _mm_or_si128(pair(load_word<uint64_t>(bytes), load_word<uint64_t>(bytes + 8)),
-                        load(ones));
+    return _mm_or_si128(pair(load_raw<uint64_t>(bytes), load_raw<uint64_t>(bytes + 8)), load(ones));
 }
 
 __attribute__((target(VR_CARRYLESS))) uint32_t masked_by_carryless(uint32_t state,
@@ -402,11 +395,11 @@ __attribute__((target(VR_CARRYLESS))) uint32_t masked_by_carryless(uint32_t stat
     }
     uint64_t words[2] = {0, 0};
     if (rest >= 8) {
-        words[0] = load_word<uint64_t>(bytes + at) | load_word<uint64_t>(ones + at);
+        words[0] = load_raw<uint64_t>(bytes + at) | load_raw<uint64_t>(ones + at);
     }
     if (rest % 8 != 0) {
         words[rest / 8] =
-            load_word<uint32_t>(bytes + at + rest - 4) | load_word<uint32_t>(ones + at + rest - 4);
+            load_raw<uint32_t>(bytes + at + rest - 4) | load_raw<uint32_t>(ones + at + rest - 4);
     }
     // As in end_piece(): the register makes room for `rest` bytes at its end.
     const __m128i front = _mm_shuffle_epi8(value, load(kShift.data() + rest));

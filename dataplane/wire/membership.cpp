@@ -86,10 +86,8 @@ Parsed parse_v4(std::span<const std::byte> ip) {
     constexpr uint32_t kVersion1Tenths = 100;  // RFC 2236 4: version 1 has no such field
     const uint32_t code = load8(message.data() + 1);
     const uint32_t tenths = code == 0 ? kVersion1Tenths : decode_time(code, 4);
-    Address group = Address::v4(0, 0, 0, 0);
-    std::memcpy(group.bytes.data() + 12, message.data() + 4, 4);
     return with_group({.v6 = false, .group = {}, .within = Duration::milliseconds(tenths * 100)},
-                      group);
+                      load_v4(message.data() + 4));
 }
 
 Parsed parse_v6(std::span<const std::byte> ip) {

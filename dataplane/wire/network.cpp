@@ -26,18 +26,6 @@ Mac load_mac(const std::byte* at) {
     return mac;
 }
 
-Address load_v4(const std::byte* at) {
-    uint32_t raw = 0;
-    std::memcpy(&raw, at, sizeof raw);
-    return Address::v4(raw);
-}
-
-Address load_v6(const std::byte* at) {
-    Address address;
-    std::memcpy(address.bytes.data(), at, 16);
-    return address;
-}
-
 tl::expected<void, DropReason> parse_ipv4(std::span<const std::byte> bytes, Ipv4Checksum checksum,
                                           Network& network, IpPacket& ip) {
     if (bytes.size() < kIpv4Bytes) {
@@ -100,6 +88,16 @@ tl::expected<void, DropReason> parse_ipv6(std::span<const std::byte> bytes, Netw
 }
 
 }  // namespace
+
+Address load_v4(const std::byte* at) {
+    return Address::v4(load_raw<uint32_t>(at));
+}
+
+Address load_v6(const std::byte* at) {
+    Address address;
+    std::memcpy(address.bytes.data(), at, address.bytes.size());
+    return address;
+}
 
 bool split_ethernet(std::span<const std::byte> frame, uint16_t& vlan, uint16_t& type,
                     std::span<const std::byte>& content) {

@@ -22,6 +22,10 @@ inline constexpr uint8_t kProtocolIgmp = 2;
 inline constexpr uint8_t kProtocolUdp = 17;
 inline constexpr uint8_t kProtocolIcmpv6 = 58;
 
+// The addresses of an IP header, from where they stand in it.
+[[nodiscard]] Address load_v4(const std::byte* at);
+[[nodiscard]] Address load_v6(const std::byte* at);
+
 // The Ethernet header with at most one 802.1Q tag.
 struct Ethernet {
     Mac destination{};

@@ -139,6 +139,7 @@ inline constexpr size_t kIcrcBytes = 4;
 
 inline constexpr size_t kMaxPayloadBytes = 4096;  // the largest path MTU of IBA
 inline constexpr uint32_t kMask24 = 0xffffff;     // PSN, QPN, MSN
+inline constexpr uint32_t kGroupQpn = 0xffffff;   // where datagrams to a group go (IBA 9.6.1.2)
 
 [[nodiscard]] constexpr size_t extension_bytes(uint16_t extensions) {
     using namespace extension;
