@@ -154,18 +154,26 @@ void set_vnic(const Call& call) {
     }
 }
 
-void get_qps(const Call& call) {
+// A list of which only a part may be asked for, and how long it is in all.
+template <class List, class Item>
+void get_list(const Call& call, const char* name,
+              void (ServiceModel::*ask)(const ListFilter&, Done<List>),
+              std::vector<Item> List::*items) {
     const auto filter = list_filter(call);
     if (!filter) {
         return;
     }
-    call.model.qps(*filter, respond_with<QpList>(call, [](const QpList& list) {
-        Json qps = Json::array();
-        for (const QpInfo& qp : list.qps) {
-            qps.push_back(to_json(qp));
+    (call.model.*ask)(*filter, respond_with<List>(call, [name, items](const List& list) {
+        Json shown = Json::array();
+        for (const Item& item : list.*items) {
+            shown.push_back(to_json(item));
         }
-        return ok({{"qps", std::move(qps)}, {"total", list.total}});
+        return ok({{name, std::move(shown)}, {"total", list.total}});
     }));
+}
+
+void get_qps(const Call& call) {
+    get_list(call, "qps", &ServiceModel::qps, &QpList::qps);
 }
 
 void get_qp(const Call& call) {
@@ -185,31 +193,11 @@ void get_qp(const Call& call) {
 }
 
 void get_mrs(const Call& call) {
-    const auto filter = list_filter(call);
-    if (!filter) {
-        return;
-    }
-    call.model.mrs(*filter, respond_with<MrList>(call, [](const MrList& list) {
-        Json mrs = Json::array();
-        for (const MrInfo& mr : list.mrs) {
-            mrs.push_back(to_json(mr));
-        }
-        return ok({{"mrs", std::move(mrs)}, {"total", list.total}});
-    }));
+    get_list(call, "mrs", &ServiceModel::mrs, &MrList::mrs);
 }
 
 void get_groups(const Call& call) {
-    const auto filter = list_filter(call);
-    if (!filter) {
-        return;
-    }
-    call.model.groups(*filter, respond_with<GroupList>(call, [](const GroupList& list) {
-        Json groups = Json::array();
-        for (const GroupInfo& group : list.groups) {
-            groups.push_back(to_json(group));
-        }
-        return ok({{"groups", std::move(groups)}, {"total", list.total}});
-    }));
+    get_list(call, "groups", &ServiceModel::groups, &GroupList::groups);
 }
 
 void get_counters(const Call& call) {

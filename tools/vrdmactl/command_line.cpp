@@ -238,10 +238,15 @@ class Builder {
         app->add_option("NAME", raw_.name, "The vNIC's name")->required()->check(name_validator());
     }
 
-    void take_filter(CLI::App* app) {
+    // Of one vNIC or all, and no longer than asked for.
+    void answers_with_list(CLI::App* app, const char* path, std::string (*render)(const Json&)) {
         app->add_option("--vnic", raw_.vnic, "Only those of this vNIC")->check(name_validator());
         app->add_option("--limit", raw_.limit, "At most so many; 1000 if not given")
             ->check(CLI::Range(1, 65536));
+        entries_.push_back({app, [this, path, render](Invocation& to) {
+                                to.request = {"GET", list_target(path, raw_), ""};
+                                to.render = render;
+                            }});
     }
 
     void add_vnic() {
@@ -411,11 +416,7 @@ class Builder {
     void add_qp() {
         CLI::App* const group = add_group("qp", "Queue pairs");
         CLI::App* const list = group->add_subcommand("list", "Queue pairs and their state");
-        take_filter(list);
-        entries_.push_back({list, [this](Invocation& to) {
-                                to.request = {"GET", list_target("/v1/qps", raw_), ""};
-                                to.render = render_qps;
-                            }});
+        answers_with_list(list, "/v1/qps", render_qps);
         CLI::App* const show = group->add_subcommand("show", "Everything about one queue pair");
         show->add_option("QPN", raw_.qpn, "Its number, decimal or 0x and hexadecimal")
             ->required()
@@ -430,21 +431,13 @@ class Builder {
         CLI::App* const group = add_group("mr", "Memory regions");
         CLI::App* const list =
             group->add_subcommand("list", "Memory regions and how the service reaches them");
-        take_filter(list);
-        entries_.push_back({list, [this](Invocation& to) {
-                                to.request = {"GET", list_target("/v1/mrs", raw_), ""};
-                                to.render = render_mrs;
-                            }});
+        answers_with_list(list, "/v1/mrs", render_mrs);
     }
 
     void add_multicast() {
         CLI::App* const group = add_group("group", "Multicast groups");
         CLI::App* const list = group->add_subcommand("list", "Groups, and who is in them");
-        take_filter(list);
-        entries_.push_back({list, [this](Invocation& to) {
-                                to.request = {"GET", list_target("/v1/groups", raw_), ""};
-                                to.render = render_groups;
-                            }});
+        answers_with_list(list, "/v1/groups", render_groups);
     }
 
     void add_counters() {
