@@ -124,6 +124,15 @@ def make_suite(name, peer, memif=False, workers=1, device=AF_PACKET, mtu=MTU, wi
                                  inside=lambda hosts: hosts.near.enter()))
 
 
+def on_near(ctx):
+    """How a command is run on the near host's vNIC."""
+    return [*ctx.surroundings.near.enter(), *ctx.service.run_prefix("a")]
+
+
+def on_far(ctx):
+    return [*ctx.surroundings.far.enter(), *ctx.surroundings.far_service.run_prefix("b")]
+
+
 def wait_for_the_wire(ctx):
     for service in (ctx.service, ctx.surroundings.far_service):
         ctx.eventually(lambda: service.ctl_json("port", "show", "p0")["state"] == "up",

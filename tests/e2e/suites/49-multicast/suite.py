@@ -12,7 +12,7 @@ import signal
 
 from harness.program import Program
 from harness.suite import Service, Suite, check, contains, equal
-from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite,
+from harness.two_hosts import (AF_PACKET, BUILD, config, make_suite, on_far, on_near,
                                other_service_is_alive_and_ends_cleanly, wait_for_the_wire)
 from lab.service import two_tenants
 
@@ -178,14 +178,6 @@ def perftest(ctx):
 suite.add("ib_send_bw_to_a_group", perftest, timeout=40)
 
 # -- two hosts -------------------------------------------------------------------------------------
-
-
-def on_near(ctx):
-    return [*ctx.surroundings.near.enter(), *ctx.service.run_prefix("a")]
-
-
-def on_far(ctx):
-    return [*ctx.surroundings.far.enter(), *ctx.surroundings.far_service.run_prefix("b")]
 
 
 def port_counter(service, name):

@@ -6,7 +6,7 @@ import re
 
 from harness.program import Program
 from harness.suite import check, contains, equal
-from harness.two_hosts import (BUILD, config, make_suite,
+from harness.two_hosts import (BUILD, config, make_suite, on_far, on_near,
                                other_service_is_alive_and_ends_cleanly, run_pair, succeeds,
                                wait_for_the_wire)
 
@@ -84,10 +84,8 @@ def datagrams_are_at_most_the_active_mtu(ctx):
 
 @suite.case(timeout=60)
 def messages_to_groups_are_at_most_the_active_mtu(ctx):
-    hosts = ctx.surroundings
     wait_for_the_wire(ctx)
-    near = [*hosts.near.enter(), *ctx.service.run_prefix("a")]
-    far = [*hosts.far.enter(), *hosts.far_service.run_prefix("b")]
+    near, far = on_near(ctx), on_far(ctx)
     common = ["--messages", 20, "--gap-us", 2000, "--bytes"]
     with Program(ctx, *far, GROUP_VERIFY, "listen", *common, 1024) as member:
         member.says("listening", "the member listens")

@@ -13,7 +13,8 @@ import subprocess
 
 from harness.program import Program
 from harness.suite import check, contains, equal
-from harness.two_hosts import BUILD, FAR, make_suite, running, succeeds, wait_for_the_wire
+from harness.two_hosts import (BUILD, FAR, make_suite, on_far, on_near, running, succeeds,
+                               wait_for_the_wire)
 from lab import processes
 from vm import peers
 
@@ -185,10 +186,8 @@ def of_group(path, direction):
 
 def queue_pair_in_a_group_is_captured_with_what_the_group_gets(ctx):
     """Two members, of two workers where there are two, and a sender that is in no group."""
-    hosts = ctx.surroundings
     wait_for_the_wire(ctx)
-    near = [*hosts.near.enter(), *ctx.service.run_prefix("a")]
-    far = [*hosts.far.enter(), *hosts.far_service.run_prefix("b")]
+    near, far = on_near(ctx), on_far(ctx)
     words = ["--messages", 1000, "--gap-us", 5000]
     with contextlib.ExitStack() as stack:
         members = [stack.enter_context(Program(ctx, *near, GROUP_VERIFY, "listen", *words))
